@@ -1,0 +1,1 @@
+//! Reads TOML, environment and flags into each module's own `Config`.

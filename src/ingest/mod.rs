@@ -1,0 +1,1 @@
+//! The one door: admission, redaction, queue, writer.

@@ -1,0 +1,1 @@
+//! Records, spans, resources, ids, time: plain values, no I/O.

@@ -1,0 +1,1 @@
+//! Own metrics (every one in one list) and the tracing setup.

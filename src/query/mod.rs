@@ -1,0 +1,1 @@
+//! Log and trace search, correlation, budgets; never writes.

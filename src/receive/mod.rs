@@ -1,0 +1,1 @@
+//! Wire formats to batches: pure `decode`, thin handlers.

@@ -1,0 +1,1 @@
+//! Rate, errors and durations per service and operation.

@@ -1,0 +1,1 @@
+//! Listeners, router, pages, API handlers, sessions.

@@ -1,0 +1,1 @@
+//! Disk, formats, WAL, catalogue, segments, retention; synchronous, no tokio, no HTTP, no JSON.

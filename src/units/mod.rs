@@ -1,0 +1,1 @@
+//! Byte sizes and durations: parse and print.
