@@ -1,1 +1,164 @@
-//! Reads TOML, environment and flags into each module's own `Config`.
+//! Reads TOML, environment and flags into typed settings, then into each module's own `Config`.
+//!
+//! Later layers win: file, then `WATCHPOST_SECTION__KEY`, then flags. Every problem of every layer
+//! is reported at once, each with its setting and where it was written. Must never print a secret
+//! and never guess: an unknown name is an error.
+#![allow(dead_code, unused_imports)]
+
+mod memory;
+mod read;
+mod table;
+mod values;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub(crate) use memory::memory_limit_default;
+pub(crate) use table::Settings;
+pub(crate) use values::{
+    AccessMode, Addr, Auto, Count, Durability, IngestAccess, Redact, Secret, Text, Url,
+};
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File { path: PathBuf, line: usize },
+    Environment(String),
+    Flag(&'static str),
+}
+
+/// One thing wrong with the configuration; `main` prints all of them and exits with 64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// None for settings that disagree with each other.
+    pub(crate) origin: Option<Origin>,
+    /// The setting's name as the file writes it, empty when the file itself does not parse.
+    pub(crate) setting: String,
+    pub(crate) message: String,
+}
+
+/// One value given for one setting, before it is understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) setting: String,
+    pub(crate) text: String,
+    pub(crate) origin: Origin,
+}
+
+/// Everything outside the program that settings come from.
+pub(crate) struct Sources {
+    /// `--config`; `WATCHPOST_CONFIG` is looked for in `environment`.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) environment: Vec<(String, String)>,
+    /// Flags by setting name, in the order of the command line.
+    pub(crate) flags: Vec<Given>,
+}
+
+/// Reads all layers. Returns every problem found, not only the first.
+pub(crate) fn load(sources: &Sources) -> Result<Settings, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut settings = Settings::default();
+    let from_environment = sources
+        .environment
+        .iter()
+        .find(|(name, _)| name == "WATCHPOST_CONFIG");
+    let path = sources
+        .config
+        .clone()
+        .or_else(|| from_environment.map(|(_, path)| PathBuf::from(path)));
+    let mut given = Vec::new();
+    if let Some(path) = path {
+        read::file(&path, &mut given, &mut problems);
+    }
+    read::environment(&sources.environment, &mut given);
+    given.extend(sources.flags.iter().cloned());
+    for one in &given {
+        apply(&mut settings, one, &mut problems);
+    }
+    read::secret_files(&given, &mut settings, &mut problems);
+    disagreements(&settings, &mut problems);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(problems)
+    }
+}
+
+fn apply(settings: &mut Settings, given: &Given, problems: &mut Vec<Problem>) {
+    let name = given.setting.as_str();
+    let outcome = match table::find(name) {
+        Some(setting) => (setting.apply)(settings, &given.text),
+        None if table::is_secret_file(name) => Ok(()),
+        None => Err(table::unknown(name)),
+    };
+    if let Err(message) = outcome {
+        let origin = Some(given.origin.clone());
+        problems.push(Problem {
+            origin,
+            setting: name.to_owned(),
+            message,
+        });
+    }
+}
+
+/// Settings that are right alone and wrong together.
+fn disagreements(settings: &Settings, problems: &mut Vec<Problem>) {
+    let mut disagree = |setting: &str, message: String| {
+        problems.push(Problem {
+            origin: None,
+            setting: setting.to_owned(),
+            message,
+        });
+    };
+    let listeners = [
+        ("listen", Some(settings.listen)),
+        ("otlp_grpc_listen", settings.otlp_grpc_listen.0),
+        ("otlp_http_listen", settings.otlp_http_listen.0),
+    ];
+    for (i, (name, addr)) in listeners.iter().enumerate() {
+        let taken = listeners[..i]
+            .iter()
+            .find(|(_, other)| addr.is_some_and(|a| a.0.port() != 0) && other == addr);
+        if let Some((other, _)) = taken {
+            disagree(
+                name,
+                format!("is the same address as {other}; give each its own port, or \"off\""),
+            );
+        }
+    }
+    if settings.auth_mode == AccessMode::None && settings.auth_ingest == IngestAccess::Token {
+        disagree(
+            "auth.ingest",
+            "\"token\" means nothing while auth.mode is \"none\"; remove one of them".to_owned(),
+        );
+    }
+    let memory = settings.limits_memory.0.map_or(u64::MAX, |size| size.0);
+    if settings
+        .limits_request_bytes
+        .0
+        .is_some_and(|size| size.0 > memory / 4)
+    {
+        disagree(
+            "limits.request_bytes",
+            "must be at most a quarter of limits.memory".to_owned(),
+        );
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin::File { path, line }) => write!(f, "{}:{line}: ", path.display())?,
+            Some(Origin::Environment(name)) => write!(f, "{name}: ")?,
+            Some(Origin::Flag(name)) => write!(f, "{name}: ")?,
+            None => {}
+        }
+        match self.setting.as_str() {
+            "" => f.write_str(&self.message),
+            setting => write!(f, "{setting}: {}", self.message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
