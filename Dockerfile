@@ -5,8 +5,6 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml build.rs askama.toml ./
 COPY src src
 COPY web web
-COPY proto proto
-COPY migrations migrations
 COPY docs docs
 COPY scripts/image-root scripts/image-root
 RUN cargo build --release --locked && scripts/image-root target/release/watchpost /image
