@@ -1,0 +1,3 @@
+//! Pages for people: each file has a view struct, its template and the handlers that fill it.
+
+pub(crate) mod error;
