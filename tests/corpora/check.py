@@ -1,0 +1,90 @@
+"""Compares the server's answers about a pushed corpus with the corpus' true counts.
+
+usage: check.py ADDRESS logs-1m|traces-1m FACTS.json PUSH.json
+Prints every comparison; ends with `N passed, M failed` and fails if M > 0.
+"""
+
+import json
+import sys
+import urllib.parse
+import urllib.request
+
+RANGE = {"start": "now-2d", "end": "now"}
+outcome = {"passed": 0, "failed": 0}
+
+
+def get(address, path, **query):
+    url = f"http://{address}{path}?{urllib.parse.urlencode(query)}"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return json.load(answer)
+
+
+def same(what, got, want):
+    outcome["passed" if got == want else "failed"] += 1
+    print(f"{'ok  ' if got == want else 'FAIL'} {what}: {got}" + ("" if got == want else f", expected {want}"))
+
+
+def check_logs(address, facts):
+    def count(query):
+        return get(address, "/api/v1/logs/histogram", query=query, by="severity", buckets=1, **RANGE)
+
+    everything = count("")
+    same("all records", everything["total"], facts["header"]["records"])
+    by_level = {}
+    for bucket in everything["buckets"]:
+        for level, n in bucket["by"].items():
+            by_level[level] = by_level.get(level, 0) + n
+    same("records per level", {k: v for k, v in by_level.items() if v}, facts["severities"])
+    for word, lines in facts["lines_containing"].items():
+        same(f"lines matching /{word}/", count(f"/{word}/")["total"], lines)
+    for service, lines in list(facts["services"].items()):
+        same(f"lines of {service}", count(f'service:"{service}"')["total"], lines)
+    same("records with a trace id", count("trace:*")["total"], facts["with_trace_id"])
+    for sample in facts["samples"][:5]:
+        phrase = sample["body"].replace("\\", "\\\\").replace('"', '\\"')
+        found = get(address, "/api/v1/logs", query=f'"{phrase}"', limit=5, **RANGE)["records"]
+        same(f"a line of {sample['service']} found by its text", sample["body"] in [r["body"] for r in found], True)
+    for trace_id in facts["trace_ids"][:5]:
+        records = get(address, "/api/v1/logs", query=f"trace:{trace_id}", limit=500, **RANGE)["records"]
+        same(f"logs of trace {trace_id[:8]}", bool(records) and {r["trace_id"] for r in records} == {trace_id}, True)
+
+
+def check_traces(address, facts):
+    traces, spans, errors, cursor = set(), 0, 0, None
+    while True:
+        page = get(address, "/api/v1/traces", query="", limit=500, **RANGE, **({"cursor": cursor} if cursor else {}))
+        for row in page["traces"]:
+            traces.add(row["trace_id"])
+            spans += row["span_count"]
+            errors += row["error_count"]
+        cursor = page["next"]
+        if not cursor:
+            break
+    same("traces listed", len(traces), facts["traces"])
+    same("spans of the listed traces", spans, facts["header"]["records"])
+    same("error spans of the listed traces", errors, facts["error_spans"])
+    for known in facts["trace_ids"][:10]:
+        document = get(address, f"/api/v1/traces/{known['trace_id']}")
+        n = sum(len(s["spans"]) for r in document["resourceSpans"] for s in r["scopeSpans"])
+        same(f"spans of trace {known['trace_id'][:8]}", n, known["spans"])
+    found = get(address, "/api/v1/traces", query="duration:>10s", limit=500, **RANGE)["traces"]
+    same("a search for slow spans finds traces", len(found) > 0, True)
+
+
+def main():
+    address, corpus, facts_file, push_file = sys.argv[1:]
+    with open(facts_file, encoding="utf-8") as file:
+        facts = json.load(file)
+    with open(push_file, encoding="utf-8") as file:
+        push = json.loads(file.read().splitlines()[-1])
+    same("records accepted", push["accepted"], facts["header"]["records"])
+    same("records rejected or failed", push["rejected"] + push["failed"], 0)
+    if corpus == "logs-1m":
+        check_logs(address, facts)
+    else:
+        check_traces(address, facts)
+    print(f"{outcome['passed']} passed, {outcome['failed']} failed")
+    sys.exit(1 if outcome["failed"] else 0)
+
+
+main()
