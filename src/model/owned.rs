@@ -41,6 +41,7 @@ impl From<ValueRef<'_>> for Value {
     }
 }
 
+/// Owned copies of borrowed attributes.
 pub(crate) fn attributes(attributes: &[Attr<'_>]) -> Attributes {
     attributes
         .iter()

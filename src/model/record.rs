@@ -232,15 +232,18 @@ impl<'a> LinkView<'a> {
     }
 }
 
+/// Reads one encoded `KeyValue`.
 pub(crate) fn parse_attr(key_value: &[u8]) -> Result<Attr<'_>, WireError> {
     let (key, value) = parse_key_value(key_value)?;
     Ok(Attr { key, value })
 }
 
+/// Reads a trace id field; empty and all-zero are "none".
 pub(crate) fn trace_id(field: &[u8]) -> Result<Option<TraceId>, WireError> {
     TraceId::from_field(field).map_err(|bad| WireError::BadIdLength(bad.0))
 }
 
+/// Reads a span id field; empty and all-zero are "none".
 pub(crate) fn span_id(field: &[u8]) -> Result<Option<SpanId>, WireError> {
     SpanId::from_field(field).map_err(|bad| WireError::BadIdLength(bad.0))
 }
