@@ -16,6 +16,11 @@ pub(crate) mod value;
 pub(crate) mod wire;
 pub(crate) mod write;
 
+#[cfg(test)]
+pub(crate) mod random;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use chunk::{LogChunk, LogEntry, SpanChunk, SpanEntry};
 pub(crate) use id::{ProjectId, SpanId, TraceId};
 pub(crate) use owned::{LogRecord, Resource, Scope, Span, Value};
