@@ -8,6 +8,28 @@
 //! ```
 //! Pure: no clock, no data. Parsing what is printed gives the same [`Expr`] (tests hold it).
 
+mod literal;
+mod parse;
+mod print;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use literal::{Number, Quantity};
+pub(crate) use parse::{compile_regex, parse};
+
+/// Longest query text. Far above what people write; bounds parsing and the error messages.
+pub(crate) const QUERY_BYTES_MAX: usize = 16 << 10;
+
+/// Deepest nesting of parentheses: every walk over an [`Expr`] may recurse this far.
+pub(crate) const DEPTH_MAX: usize = 48;
+
+/// Most conditions of one query: each is a test per record.
+pub(crate) const TERMS_MAX: usize = 256;
+
+/// Compiled size of one regular expression in bytes; a few times the largest sensible one.
+pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
+
 /// A query. [`Expr::All`] is the empty one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expr {
@@ -100,7 +122,78 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Parses a query.
-pub(crate) fn parse(_text: &str) -> Result<Expr, Error> {
-    todo!()
+impl Expr {
+    /// All of them, in canonical form: nested ones are flattened, one alone is itself.
+    pub(crate) fn and(parts: Vec<Expr>) -> Expr {
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Expr::And(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match flat.len() {
+            0 => Expr::All,
+            1 => flat.remove(0),
+            _ => Expr::And(flat),
+        }
+    }
+
+    /// Any of them, in canonical form; nothing at all is [`Expr::All`].
+    pub(crate) fn or(parts: Vec<Expr>) -> Expr {
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Expr::Or(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match flat.len() {
+            0 => Expr::All,
+            1 => flat.remove(0),
+            _ => Expr::Or(flat),
+        }
+    }
+
+    /// `field:value` for an exact value, as links of pages write it.
+    pub(crate) fn equals(field: &str, value: &str) -> Expr {
+        Expr::Term(Term {
+            field: Some(Field::named(field)),
+            test: Test::Text(value.to_owned()),
+        })
+    }
+}
+
+impl Field {
+    /// Reads a name with its forcing prefix (`attr.`, `scope.`, `resource.`, `body.`).
+    pub(crate) fn named(text: &str) -> Field {
+        let forced = Place::FORCED.iter().find_map(|(prefix, place)| {
+            let name = text.strip_prefix(prefix)?;
+            (!name.is_empty()).then(|| (*place, name))
+        });
+        let (place, name) = forced.unwrap_or((Place::Any, text));
+        Field {
+            place,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Whether this is the built-in severity, which compares by its order.
+    pub(crate) fn is_severity(&self) -> bool {
+        self.place == Place::Any && matches!(self.name.as_str(), "severity" | "level")
+    }
+}
+
+impl Place {
+    pub(crate) const FORCED: [(&'static str, Place); 4] = [
+        ("attr.", Place::Attr),
+        ("scope.", Place::Scope),
+        ("resource.", Place::Resource),
+        ("body.", Place::Body),
+    ];
+}
+
+/// What tokens are made of; everything else separates them.
+pub(crate) fn is_token_char(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
 }
