@@ -117,6 +117,7 @@ pub(crate) struct Facet {
     pub(crate) numbers: Option<(f64, f64)>,
 }
 
+/// One value of a field and how many records have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FacetValue {
     pub(crate) value: String,
@@ -223,6 +224,7 @@ pub(crate) struct TraceRow {
 /// Matched spans listed per trace: the rest is in the trace itself.
 pub(crate) const MATCHED_SPANS_MAX: usize = 5;
 
+/// A span that matches a trace search.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MatchedSpan {
     pub(crate) span_id: SpanId,
@@ -249,6 +251,7 @@ pub(crate) struct Scatter {
     pub(crate) cells: Vec<ScatterCell>,
 }
 
+/// The matches in one cell of the grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ScatterCell {
     pub(crate) column: u32,
@@ -286,6 +289,7 @@ pub(crate) struct Suggestion {
     pub(crate) replace: Range<usize>,
 }
 
+/// What a completion completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SuggestionKind {
     Field,

@@ -1,3 +1,5 @@
+//! The query language by example, and what is printed parses back.
+
 use proptest::prelude::*;
 
 use super::*;
