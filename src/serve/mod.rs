@@ -1,13 +1,21 @@
 //! Listeners, router, pages, API handlers, sessions.
 #![allow(dead_code)]
 
+pub(crate) mod access;
 mod assets;
+mod error;
 mod format;
+mod health;
+pub(crate) mod listen;
+mod login;
 mod page;
 mod page_url;
 mod pages;
 mod palette;
 mod range;
 mod request;
+pub(crate) mod router;
 mod shell;
 mod spark;
+pub(crate) mod state;
+mod tokens;

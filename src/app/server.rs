@@ -1,0 +1,198 @@
+//! `watchpost serve`: builds every part, runs them, stops them in order.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::command::Stop;
+use super::control::{Control, reachable};
+use crate::config::{AccessMode, Settings};
+use crate::observe::{self, Metrics, Sources};
+use crate::serve::access::{self, Access};
+use crate::serve::listen::{self, Room};
+use crate::serve::router;
+use crate::serve::state::{App, Clock, Shared};
+
+/// The catalogue's file in the data directory.
+pub(super) const CATALOG: &str = "catalog.redb";
+/// Worker threads of the runtime: sockets and handlers. Queries and the writer have their own.
+const WORKERS_MAX: usize = 4;
+
+/// Runs until SIGTERM or SIGINT.
+pub(super) fn run(settings: Settings) -> Result<(), Stop> {
+    observe::log::init(&settings.log.0)
+        .map_err(|e| Stop::Usage(vec![format!("log: {:?}: {e}", settings.log.0)]))?;
+    let workers = std::thread::available_parallelism()
+        .map_or(1, |n| n.get())
+        .min(WORKERS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .map_err(|e| Stop::Failed(format!("cannot start threads: {e}")))?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), Stop> {
+    let failed = Stop::Failed;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|e| failed(format!("no signals: {e}")))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|e| failed(format!("no signals: {e}")))?;
+    let sockets = Sockets::bind(&settings).await.map_err(failed)?;
+    let dir = settings.data_dir.0.clone();
+    let secret = access::random_text();
+    let app = build(settings, &secret).map_err(failed)?;
+    let _control = Control::write(Path::new(&dir), sockets.http_addr, &secret)
+        .map_err(|e| failed(format!("cannot write into {dir}: {e}")))?;
+    announce_access(&app, sockets.http_addr).map_err(failed)?;
+
+    // Tasks, in stop order: listeners first, so that nothing new comes in; the rest drains after them.
+    let listeners = TaskTracker::new();
+    let ready = sockets.ready_line();
+    for (listener, routes) in sockets.with_routes(&app) {
+        let room = app.room.clone();
+        listeners.spawn(listen::serve(listener, routes, room, app.stop.clone()));
+    }
+    println!("{ready}");
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    app.stop.cancel();
+    listeners.close();
+    listeners.wait().await;
+    Ok(())
+}
+
+/// The bound sockets, before anything else starts: a taken port is told at once.
+struct Sockets {
+    http: TcpListener,
+    http_addr: SocketAddr,
+    otlp_grpc: Option<TcpListener>,
+    otlp_http: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(settings: &Settings) -> Result<Sockets, String> {
+        let http = listen::bind("listen", settings.listen.0).await?;
+        let otlp_grpc = match settings.otlp_grpc_listen.0 {
+            Some(addr) => Some(listen::bind("otlp_grpc_listen", addr.0).await?),
+            None => None,
+        };
+        let otlp_http = match settings.otlp_http_listen.0 {
+            Some(addr) => Some(listen::bind("otlp_http_listen", addr.0).await?),
+            None => None,
+        };
+        let http_addr = http
+            .local_addr()
+            .map_err(|e| format!("no local address: {e}"))?;
+        Ok(Sockets {
+            http,
+            http_addr,
+            otlp_grpc,
+            otlp_http,
+        })
+    }
+
+    /// The line that tools wait for (design section 1).
+    fn ready_line(&self) -> String {
+        let text = |listener: &Option<TcpListener>| {
+            let addr = listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok());
+            addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string())
+        };
+        format!(
+            "ready http={} otlp_grpc={} otlp_http={}",
+            self.http_addr,
+            text(&self.otlp_grpc),
+            text(&self.otlp_http)
+        )
+    }
+
+    fn with_routes(self, app: &Shared) -> Vec<(TcpListener, axum::Router)> {
+        let mut all = vec![(self.http, router::everything(app).finish())];
+        all.extend(
+            self.otlp_grpc
+                .map(|listener| (listener, router::grpc_only(app).finish())),
+        );
+        all.extend(
+            self.otlp_http
+                .map(|listener| (listener, router::http_only(app).finish())),
+        );
+        all
+    }
+}
+
+fn build(settings: Settings, control_secret: &str) -> Result<Shared, String> {
+    let dir = Path::new(&settings.data_dir.0);
+    // Telemetry is nobody else's business on this machine.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| format!("cannot make {}: {e}; change data_dir", dir.display()))?;
+    let clock = Clock::System;
+    let catalog = dir.join(CATALOG);
+    let database = redb::Database::create(&catalog).map_err(|e| {
+        format!(
+            "cannot open {}: {e}; is another server running on it?",
+            catalog.display()
+        )
+    })?;
+    let access = Access::open(
+        access::Config::from_settings(&settings),
+        Arc::new(database),
+        control_secret,
+    )
+    .map_err(|e| e.to_string())?;
+    if let Some(password) = &settings.auth_admin_password.0 {
+        access
+            .ensure_admin(password, clock.now())
+            .map_err(|e| format!("auth.admin_password: {e}"))?;
+    }
+    let metrics = Arc::new(Metrics::default());
+    let connections = settings.limits_connections.0 as usize;
+    Ok(Arc::new(App {
+        access,
+        room: Room::new(connections, metrics.clone()),
+        metrics,
+        sources: Arc::new(Sources::default()),
+        stop: CancellationToken::new(),
+        started: clock.now(),
+        request_ids: AtomicU64::new(access::random_number()),
+        clock,
+        settings,
+    }))
+}
+
+/// Says on stderr who may come in where that is not everybody's own machine.
+fn announce_access(app: &App, http: SocketAddr) -> Result<(), String> {
+    if app.settings.auth_mode == AccessMode::None {
+        tracing::warn!("access is open to everybody who can connect (auth.mode = \"none\")");
+        return Ok(());
+    }
+    if app.access.open_at(http.ip()) || app.access.has_user().map_err(|e| e.to_string())? {
+        return Ok(());
+    }
+    let code = app.access.make_setup_code(app.clock.now());
+    let base = app
+        .settings
+        .external_url
+        .0
+        .clone()
+        .unwrap_or_else(|| format!("http://{}", reachable(http)));
+    eprintln!("set-up link, good for one hour and one use: {base}/login?setup={code}");
+    Ok(())
+}

@@ -1,0 +1,361 @@
+//! Who may do what: tokens, accounts, sessions, the set-up link (design section 1, "Access").
+//!
+//! Secrets exist in the clear only in the request that carries them: what is kept is a hash, and
+//! comparisons take the same time wherever they differ. Must never log a credential.
+
+mod guard;
+mod host;
+mod login;
+mod password;
+mod secret;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use subtle::ConstantTimeEq;
+
+pub(crate) use guard::{Caller, Policy, Through, cookie, guard};
+pub(crate) use host::HostRule;
+pub(crate) use login::{Attempt, LoginError};
+pub(crate) use secret::{Scopes, hex, random_number, random_text};
+
+use crate::config::{AccessMode, IngestAccess, Settings};
+use crate::model::Timestamp;
+use crate::store::meta::{self, MetaError, SessionRow, TokenRow};
+
+/// A set-up link works this long, once.
+const SETUP_LIFE: Duration = Duration::from_secs(3600);
+/// A session ends after this long without a request (reliability S3).
+const SESSION_IDLE: Duration = Duration::from_secs(24 * 3600);
+/// And after this long in any case.
+const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// "Last seen" is written at most this often, so that reading pages does not write to the disk.
+const SESSION_TOUCH: Duration = Duration::from_secs(600);
+/// Longest name of a token or an account, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What of the settings decides about access.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) mode: AccessMode,
+    pub(crate) ingest: IngestAccess,
+    pub(crate) external_url: Option<String>,
+    pub(crate) ingest_token: Option<String>,
+}
+
+impl Config {
+    pub(crate) fn from_settings(settings: &Settings) -> Config {
+        Config {
+            mode: settings.auth_mode,
+            ingest: settings.auth_ingest,
+            external_url: settings.external_url.0.clone(),
+            ingest_token: settings.auth_ingest_token.0.clone(),
+        }
+    }
+}
+
+/// Tokens, accounts and sessions of a running server; shared by all handlers.
+pub(crate) struct Access {
+    config: Config,
+    database: Arc<redb::Database>,
+    hosts: HostRule,
+    /// Every token by id; replaced as a whole when one is made or revoked, so that a revocation
+    /// holds from the next request on.
+    tokens: ArcSwap<HashMap<String, TokenRow>>,
+    /// SHA-256 of the token from the settings, which is not in the database.
+    preset: Option<[u8; 32]>,
+    /// SHA-256 of the secret in the data directory that the command line uses.
+    control: [u8; 32],
+    /// Guards the set-up code: taken out by the request that uses it.
+    setup: Mutex<Option<Setup>>,
+    attempts: login::Attempts,
+    hashing: password::Hashing,
+}
+
+struct Setup {
+    hash: [u8; 32],
+    made_at: Timestamp,
+}
+
+/// A fresh token; the secret is shown once and cannot be had again.
+pub(crate) struct NewToken {
+    pub(crate) row: TokenRow,
+    pub(crate) secret: String,
+}
+
+impl Access {
+    /// Reads the tokens. `control` is the secret the command line authenticates with.
+    pub(crate) fn open(
+        config: Config,
+        database: Arc<redb::Database>,
+        control: &str,
+    ) -> Result<Access, MetaError> {
+        meta::create_tables(&database)?;
+        let rows = meta::tokens(&database)?;
+        let tokens = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+        Ok(Access {
+            hosts: HostRule::new(config.external_url.as_deref()),
+            preset: config.ingest_token.as_deref().map(secret::digest),
+            control: secret::digest(control),
+            tokens: ArcSwap::from_pointee(tokens),
+            setup: Mutex::new(None),
+            attempts: login::Attempts::default(),
+            hashing: password::Hashing::new(),
+            database,
+            config,
+        })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether pages and APIs are open to whoever connects to a listener on `ip`.
+    pub(crate) fn open_at(&self, ip: IpAddr) -> bool {
+        match self.config.mode {
+            AccessMode::None => true,
+            AccessMode::Auto => ip.to_canonical().is_loopback(),
+        }
+    }
+
+    /// Whether senders need no token on a listener on `ip`.
+    pub(crate) fn ingest_open_at(&self, ip: IpAddr) -> bool {
+        match self.config.ingest {
+            IngestAccess::Open => true,
+            IngestAccess::Token => false,
+            IngestAccess::Auto => self.open_at(ip),
+        }
+    }
+
+    /// Whether cookies are only for https.
+    fn secure(&self) -> bool {
+        self.config
+            .external_url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// Makes a token. The name is for people: which service or person uses it.
+    pub(crate) fn create_token(
+        &self,
+        name: &str,
+        scopes: Scopes,
+        now: Timestamp,
+    ) -> Result<NewToken, AccessError> {
+        let name = checked_name(name)?;
+        let secret = secret::new_token(scopes);
+        let hash = secret::digest(&secret);
+        let row = TokenRow {
+            id: secret::token_id(&hash),
+            name,
+            scopes: scopes.bits(),
+            hash,
+            created_ns: now.0,
+        };
+        meta::put_token(&self.database, &row)?;
+        self.change_tokens(|tokens| {
+            tokens.insert(row.id.clone(), row.clone());
+        });
+        Ok(NewToken { row, secret })
+    }
+
+    /// Revokes a token, from the next request on; false when there is none of that id.
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<bool, AccessError> {
+        let found = meta::delete_token(&self.database, id)?;
+        self.change_tokens(|tokens| {
+            tokens.remove(id);
+        });
+        Ok(found)
+    }
+
+    /// Every token without its secret, oldest first.
+    pub(crate) fn tokens(&self) -> Vec<TokenRow> {
+        let mut rows: Vec<TokenRow> = self.tokens.load().values().cloned().collect();
+        rows.sort_by(|a, b| (a.created_ns, &a.id).cmp(&(b.created_ns, &b.id)));
+        rows
+    }
+
+    fn change_tokens(&self, change: impl Fn(&mut HashMap<String, TokenRow>)) {
+        self.tokens.rcu(|tokens| {
+            let mut tokens = HashMap::clone(tokens);
+            change(&mut tokens);
+            tokens
+        });
+    }
+
+    /// Who carries this secret, if anybody.
+    fn token_caller(&self, presented: &str) -> Option<Caller> {
+        let hash = secret::digest(presented);
+        if bool::from(hash.ct_eq(&self.control)) {
+            return Some(Caller::CommandLine);
+        }
+        if self
+            .preset
+            .is_some_and(|preset| bool::from(hash.ct_eq(&preset)))
+        {
+            return Some(Caller::Token {
+                id: "settings".to_owned(),
+                scopes: Scopes::INGEST,
+            });
+        }
+        let tokens = self.tokens.load();
+        let row = tokens.get(&secret::token_id(&hash))?;
+        let same = bool::from(row.hash.ct_eq(&hash));
+        same.then(|| Caller::Token {
+            id: row.id.clone(),
+            scopes: Scopes::from_bits(row.scopes),
+        })
+    }
+
+    /// The account of a session cookie, if it still holds.
+    fn session_caller(&self, cookie: &str, now: Timestamp) -> Result<Option<Caller>, MetaError> {
+        let hash = secret::digest(cookie);
+        let Some(row) = meta::session(&self.database, &hash)? else {
+            return Ok(None);
+        };
+        let idle_ns = now.0.saturating_sub(row.seen_ns);
+        let age_ns = now.0.saturating_sub(row.created_ns);
+        if idle_ns > nanos(SESSION_IDLE) || age_ns > nanos(SESSION_LIFE) {
+            meta::delete_session(&self.database, &hash)?;
+            return Ok(None);
+        }
+        if idle_ns > nanos(SESSION_TOUCH) {
+            self.keep_session(
+                &SessionRow {
+                    seen_ns: now.0,
+                    ..row.clone()
+                },
+                now,
+            )?;
+        }
+        Ok(Some(Caller::User { name: row.user }))
+    }
+
+    fn keep_session(&self, row: &SessionRow, now: Timestamp) -> Result<(), MetaError> {
+        meta::put_session(
+            &self.database,
+            row,
+            now.0.saturating_sub(nanos(SESSION_IDLE)),
+        )
+    }
+
+    /// Starts a session and returns the cookie's secret: always a new one, so that a cookie planted
+    /// before the login is worth nothing.
+    fn start_session(&self, user: &str, now: Timestamp) -> Result<String, MetaError> {
+        let cookie = secret::random_text();
+        let hash = secret::digest(&cookie);
+        let row = SessionRow {
+            hash,
+            user: user.to_owned(),
+            created_ns: now.0,
+            seen_ns: now.0,
+        };
+        self.keep_session(&row, now)?;
+        Ok(cookie)
+    }
+
+    /// Ends the session of a cookie; ending none is fine.
+    pub(crate) fn end_session(&self, cookie: &str) -> Result<(), MetaError> {
+        meta::delete_session(&self.database, &secret::digest(cookie))
+    }
+
+    /// The name of the cookie: `__Host-` pins it to this host and to https.
+    pub(crate) fn cookie_name(&self) -> &'static str {
+        if self.secure() {
+            "__Host-session"
+        } else {
+            "session"
+        }
+    }
+
+    /// The `Set-Cookie` value that starts (`Some`) or ends a session.
+    pub(crate) fn set_cookie(&self, secret: Option<&str>) -> String {
+        let secure = if self.secure() { "; Secure" } else { "" };
+        let (secret, life_s) = secret.map_or(("", 0), |secret| (secret, SESSION_LIFE.as_secs()));
+        let name = self.cookie_name();
+        format!("{name}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={life_s}{secure}")
+    }
+
+    /// Whether an account exists.
+    pub(crate) fn has_user(&self) -> Result<bool, MetaError> {
+        Ok(!meta::user_names(&self.database)?.is_empty())
+    }
+
+    /// The code of the set-up link (`/login?setup=CODE`), replacing an earlier one.
+    pub(crate) fn make_setup_code(&self, now: Timestamp) -> String {
+        let code = secret::random_text();
+        let setup = Setup {
+            hash: secret::digest(&code),
+            made_at: now,
+        };
+        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = Some(setup);
+        code
+    }
+
+    /// Whether the code is the current one and not too old.
+    pub(crate) fn setup_code_holds(&self, code: &str, now: Timestamp) -> bool {
+        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        setup.as_ref().is_some_and(|setup| {
+            let fresh = now.0.saturating_sub(setup.made_at.0) <= nanos(SETUP_LIFE);
+            fresh && bool::from(setup.hash.ct_eq(&secret::digest(code)))
+        })
+    }
+
+    /// Takes the code out, so that only one request can use it.
+    fn take_setup_code(&self, code: &str, now: Timestamp) -> bool {
+        let holds = self.setup_code_holds(code, now);
+        if holds {
+            *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        holds
+    }
+
+    /// Whether a request with this Host may see pages and the own API (reliability S8).
+    fn host_allowed(&self, host: &str) -> bool {
+        self.hosts.allows(host)
+    }
+}
+
+/// Why an account or token could not be made.
+#[derive(Debug)]
+pub(crate) enum AccessError {
+    Invalid(String),
+    Meta(MetaError),
+}
+
+impl From<MetaError> for AccessError {
+    fn from(e: MetaError) -> Self {
+        AccessError::Meta(e)
+    }
+}
+
+impl std::fmt::Display for AccessError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AccessError::Invalid(message) => f.write_str(message),
+            AccessError::Meta(e) => e.fmt(f),
+        }
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, AccessError> {
+    let name = name.trim();
+    let plain = |c: char| c.is_alphanumeric() || " ._-@/".contains(c);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+        let message = format!(
+            "{name:?} is not a name; take 1 to {NAME_BYTES_MAX} letters, digits, spaces and ._-@/"
+        );
+        return Err(AccessError::Invalid(message));
+    }
+    Ok(name.to_owned())
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("the constants above are days at most")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+//! What every request passes before its handler: who is calling, may they, from where.
+//!
+//! One policy per route (`serve::router`), one place that decides. Ingest never reads cookies and
+//! answers to any origin; everything else checks Host, and origin where something changes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::host::is_cross_site;
+use super::{Access, Scopes, secret};
+use crate::model::Timestamp;
+use crate::observe::Metric;
+use crate::serve::error::{Failure, Target};
+use crate::serve::state::Shared;
+
+/// Who may call a route. Every route names one (`Routes::at`), so a route without cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Open to all, by any host name: orchestrators and monitoring.
+    Health,
+    /// Senders: an ingest token, unless ingest is open. Any host name, any origin, never cookies.
+    Ingest,
+    /// Open to all by our own host names: the login page and static files.
+    Public,
+    /// People who may read; others are sent to the login page.
+    Page,
+    /// People who may change things; others are sent to the login page.
+    AdminPage,
+    /// Programs and pages that may read.
+    Api,
+    /// Programs and pages that may change things.
+    AdminApi,
+}
+
+/// Who is calling; handlers find it in the request's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Nobody,
+    /// Access is open on this listener: loopback or `--insecure`.
+    Open,
+    /// `watchpost token create` and the like, by the secret in the data directory.
+    CommandLine,
+    Token {
+        id: String,
+        scopes: Scopes,
+    },
+    User {
+        name: String,
+    },
+}
+
+/// How a connection came in; the listener puts it into every request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Through {
+    pub(crate) peer: SocketAddr,
+    /// The address the listener is bound to, which decides whether it is open.
+    pub(crate) bound: IpAddr,
+}
+
+impl Caller {
+    fn may(&self, policy: Policy) -> bool {
+        match policy {
+            Policy::Health | Policy::Public => true,
+            Policy::Ingest => match self {
+                Caller::Token { scopes, .. } => scopes.ingest(),
+                Caller::Open => true,
+                Caller::Nobody | Caller::CommandLine | Caller::User { .. } => false,
+            },
+            Policy::Page | Policy::Api => match self {
+                Caller::Token { scopes, .. } => scopes.read(),
+                Caller::Open | Caller::CommandLine | Caller::User { .. } => true,
+                Caller::Nobody => false,
+            },
+            Policy::AdminPage | Policy::AdminApi => match self {
+                Caller::Token { scopes, .. } => scopes.admin(),
+                Caller::Open | Caller::CommandLine | Caller::User { .. } => true,
+                Caller::Nobody => false,
+            },
+        }
+    }
+
+    /// Whether the browser adds the proof by itself, so that a foreign page could use it.
+    fn is_ambient(&self) -> bool {
+        match self {
+            Caller::Nobody | Caller::Open | Caller::User { .. } => true,
+            Caller::CommandLine | Caller::Token { .. } => false,
+        }
+    }
+}
+
+/// The middleware of one route; `route` is its path as the router has it.
+pub(crate) async fn guard(
+    State((app, policy, route)): State<(Shared, Policy, &'static str)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let target = Target::of(&request);
+    let audience = target.audience(policy);
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    if policy == Policy::Ingest && request.method() == Method::OPTIONS {
+        return with_cors(preflight(request.headers()), origin);
+    }
+    let now = app.clock.now();
+    let mut response = match admit(&app.access, policy, &mut request, now) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => {
+            if policy == Policy::Ingest {
+                app.note_refused_sender(&target, audience, &refused, now);
+            }
+            refused.into_response()
+        }
+    };
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        response = failure.render(&app, audience, &target, response);
+    }
+    if policy == Policy::Ingest {
+        return with_cors(response, origin);
+    }
+    app.metrics.add(
+        Metric::HttpRequests,
+        &[route, response.status().as_str()],
+        1,
+    );
+    response
+}
+
+/// Finds out who calls and whether they may; puts the `Caller` into the extensions.
+fn admit(
+    access: &Access,
+    policy: Policy,
+    request: &mut Request,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let through = *request
+        .extensions()
+        .get::<Through>()
+        .expect("the listener sets it");
+    let host = host_of(request);
+    let any_host = matches!(policy, Policy::Health | Policy::Ingest);
+    if !any_host && !access.host_allowed(&host) {
+        return Err(Failure::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "foreign_host",
+            format!("{host:?} is not a name of this server"),
+        )
+        .hint("set external_url to the address that people use"));
+    }
+    let caller = caller(
+        access,
+        policy,
+        request.headers(),
+        request.uri().query(),
+        through,
+        now,
+    )?;
+    let changes = !matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if !any_host && changes && caller.is_ambient() {
+        let external = access.config().external_url.as_deref();
+        if is_cross_site(request.headers(), &host, external) {
+            return Err(Failure::new(
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "this request was sent by a page of another site",
+            )
+            .hint("open the page on this server and try again; programs send a token"));
+        }
+    }
+    if !caller.may(policy) {
+        return Err(refusal(&caller, policy));
+    }
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+fn refusal(caller: &Caller, policy: Policy) -> Failure {
+    let need = match policy {
+        Policy::Ingest => "ingest",
+        Policy::Page | Policy::Api => "read",
+        Policy::AdminPage | Policy::AdminApi => "admin",
+        Policy::Health | Policy::Public => unreachable!("open to all"),
+    };
+    match caller {
+        Caller::Nobody => Failure::new(StatusCode::UNAUTHORIZED, "unauthenticated", format!("this needs a token with scope {need}"))
+            .hint("send \"Authorization: Bearer TOKEN\"; make one in the settings or with `watchpost token create`"),
+        _ => Failure::new(StatusCode::FORBIDDEN, "forbidden", format!("this needs scope {need}, which the credential does not have"))
+            .hint("make a token with that scope in the settings"),
+    }
+}
+
+/// The host name the client asked for: `:authority` in HTTP/2, `Host` in HTTP/1.1.
+fn host_of(request: &Request) -> String {
+    let header = || {
+        request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+    };
+    request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or_else(header)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn caller(
+    access: &Access,
+    policy: Policy,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    through: Through,
+    now: Timestamp,
+) -> Result<Caller, Failure> {
+    if let Some(presented) = presented_token(headers, query.filter(|_| policy == Policy::Ingest)) {
+        if let Some(caller) = access.token_caller(&presented) {
+            return Ok(caller);
+        }
+        // On an open listener a proxy's own credentials may pass by; they are not ours to judge.
+        let open = match policy {
+            Policy::Ingest => access.ingest_open_at(through.bound),
+            _ => access.open_at(through.bound),
+        };
+        let public = matches!(policy, Policy::Health | Policy::Public);
+        if !open && !public {
+            return Err(unknown_token(&presented));
+        }
+    }
+    match policy {
+        Policy::Health => Ok(Caller::Nobody),
+        Policy::Ingest if access.ingest_open_at(through.bound) => Ok(Caller::Open),
+        Policy::Ingest => Ok(Caller::Nobody),
+        Policy::Public | Policy::Page | Policy::AdminPage | Policy::Api | Policy::AdminApi => {
+            if access.open_at(through.bound) {
+                return Ok(Caller::Open);
+            }
+            let Some(cookie) = cookie(headers, access.cookie_name()) else {
+                return Ok(Caller::Nobody);
+            };
+            let user = access
+                .session_caller(cookie, now)
+                .map_err(|e| Failure::internal("session not read", &e))?;
+            Ok(user.unwrap_or(Caller::Nobody))
+        }
+    }
+}
+
+fn unknown_token(presented: &str) -> Failure {
+    let what = match secret::is_token_shaped(presented) {
+        true => "the token is not known here: revoked, or of another server",
+        false => "the token is mistyped or cut off: its checksum does not fit",
+    };
+    Failure::new(StatusCode::UNAUTHORIZED, "bad_token", what)
+        .hint("make a token in the settings or with `watchpost token create`")
+}
+
+/// The secret a client sent: Bearer, the password of Basic (or its user when that is empty, as DSNs
+/// are), or the key of a Sentry DSN.
+fn presented_token(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some((scheme, rest)) =
+        text("authorization").and_then(|value| value.trim().split_once(' '))
+    {
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(rest.trim().to_owned());
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+            let (user, password) = decoded.split_once(':')?;
+            return Some(if password.is_empty() { user } else { password }.to_owned());
+        }
+    }
+    let sentry = text("x-sentry-auth")
+        .or_else(|| text("authorization"))
+        .and_then(|value| {
+            let pairs = value.trim().strip_prefix("Sentry ")?.split(',');
+            pairs
+                .filter_map(|pair| pair.trim().split_once('='))
+                .find(|(key, _)| *key == "sentry_key")
+                .map(|(_, key)| key)
+        });
+    let in_query = || {
+        let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+        pairs
+            .clone()
+            .find(|(key, _)| *key == "sentry_key")
+            .map(|(_, key)| key)
+    };
+    sentry.or_else(in_query).map(str::to_owned)
+}
+
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let values = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+/// The answer to a browser that asks whether it may send here.
+fn preflight(headers: &HeaderMap) -> Response {
+    let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let allow = response.headers_mut();
+    allow.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("POST"),
+    );
+    allow.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("7200"),
+    );
+    if let Some(wanted) = wanted {
+        allow.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+    }
+    response
+}
+
+/// Any page may send telemetry. The origin is echoed and credentials are allowed because
+/// `sendBeacon` always asks for them; ingest ignores cookies, so this gives nothing away.
+fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("retry-after, grpc-status, grpc-message"),
+        );
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}

@@ -1,0 +1,151 @@
+//! Every route on one page, by who calls, each with its policy. Adding a route is one line here;
+//! a route without a policy does not compile.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use super::access::{Policy, guard};
+use super::error::{self, Failure};
+use super::state::Shared;
+use super::{assets, health, login, page, tokens};
+
+/// Dynamic answers are compressed once each: level 4 costs a fifth of the default for 5 % more bytes.
+const COMPRESSION: CompressionLevel = CompressionLevel::Precise(4);
+
+/// Routes under construction.
+pub(crate) struct Routes {
+    app: Shared,
+    router: Router<Shared>,
+    /// What was added, for the test of all routes with all callers.
+    pub(crate) table: Vec<(Policy, &'static str)>,
+}
+
+impl Routes {
+    fn new(app: &Shared) -> Routes {
+        Routes {
+            app: app.clone(),
+            router: Router::new(),
+            table: Vec::new(),
+        }
+    }
+
+    /// Adds a route behind its policy.
+    fn at(mut self, policy: Policy, path: &'static str, methods: MethodRouter<Shared>) -> Routes {
+        let state = (self.app.clone(), policy, path);
+        let guarded = methods.layer(from_fn_with_state(state, guard));
+        let methods = match policy {
+            // Senders and probes have no use for a browser's rules, and pay for every byte.
+            Policy::Health | Policy::Ingest => guarded,
+            Policy::Public | Policy::Page | Policy::AdminPage | Policy::Api | Policy::AdminApi => {
+                guarded
+                    .layer::<_, std::convert::Infallible>(map_response(page::harden))
+                    .layer(CompressionLayer::new().quality(COMPRESSION))
+            }
+        };
+        self.router = self.router.route(path, methods);
+        self.table.push((policy, path));
+        self
+    }
+
+    /// The finished service.
+    pub(crate) fn finish(self) -> Router {
+        self.router
+            .fallback(nothing_here)
+            .layer(CatchPanicLayer::new())
+            .with_state(self.app)
+    }
+}
+
+/// What `listen` (4300) serves: everything.
+pub(crate) fn everything(app: &Shared) -> Routes {
+    let routes = probes(Routes::new(app));
+    let routes = otlp_http(otlp_grpc(routes));
+    people(programs(other_senders(routes)))
+}
+
+/// What `otlp_grpc_listen` (4317) serves.
+pub(crate) fn grpc_only(app: &Shared) -> Routes {
+    probes(otlp_grpc(Routes::new(app)))
+}
+
+/// What `otlp_http_listen` (4318) serves.
+pub(crate) fn http_only(app: &Shared) -> Routes {
+    probes(otlp_http(Routes::new(app)))
+}
+
+/// Orchestrators, smoke tests, other monitoring.
+fn probes(routes: Routes) -> Routes {
+    routes
+        .at(Policy::Health, "/healthz", get(health::live))
+        .at(Policy::Health, "/readyz", get(health::ready))
+        .at(Policy::Health, "/api/health", get(health::summary))
+        .at(Policy::Health, "/metrics", get(health::metrics))
+}
+
+/// OpenTelemetry SDKs and Collectors over gRPC.
+fn otlp_grpc(routes: Routes) -> Routes {
+    routes
+}
+
+/// OpenTelemetry SDKs, browsers and Collectors over HTTP.
+fn otlp_http(routes: Routes) -> Routes {
+    routes
+}
+
+/// Promtail, Alloy, Vector, Fluent Bit, Docker's loki driver.
+fn other_senders(routes: Routes) -> Routes {
+    routes
+}
+
+/// Scripts, the command line, our own pages.
+fn programs(routes: Routes) -> Routes {
+    routes
+        .at(
+            Policy::AdminApi,
+            "/api/v1/tokens",
+            get(tokens::list).post(tokens::create),
+        )
+        .at(
+            Policy::AdminApi,
+            "/api/v1/tokens/{id}",
+            delete(tokens::revoke),
+        )
+        .at(Policy::AdminApi, "/api/v1/users", post(tokens::add_user))
+}
+
+/// People.
+fn people(routes: Routes) -> Routes {
+    routes
+        .at(Policy::Public, "/a/{file}", get(assets::serve))
+        .at(
+            Policy::Public,
+            "/login",
+            get(login::form).post(login::submit),
+        )
+        .at(Policy::Public, "/logout", post(login::leave))
+}
+
+/// Unknown addresses, in the caller's language. Nothing is told that a known one would hide.
+async fn nothing_here(State(app): State<Shared>, request: Request) -> Response {
+    let target = error::Target::of(&request);
+    let audience = target.audience_without_route();
+    let failure = match audience {
+        error::Audience::Grpc => Failure::new(
+            axum::http::StatusCode::NOT_IMPLEMENTED,
+            "unimplemented",
+            format!("no gRPC method {} here", target.path),
+        )
+        .hint("OTLP over gRPC is on ports 4317 and 4300, OTLP over HTTP on 4318 and 4300"),
+        _ => Failure::not_found(format!("nothing lives at {}", target.path)),
+    };
+    if target.is_sender() {
+        app.note_refused_sender(&target, audience, &failure, app.clock.now());
+    }
+    page::harden(failure.render(&app, audience, &target, ().into_response())).await
+}
