@@ -1,3 +1,5 @@
+//! What the layers say together, and how mistakes are told.
+
 use std::fs;
 use std::time::Duration;
 

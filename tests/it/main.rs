@@ -1,0 +1,6 @@
+//! Tests of the real binary over its sockets. One integration binary, so that it links once.
+
+mod commands;
+mod http;
+mod listeners;
+mod server;
