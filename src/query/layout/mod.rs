@@ -2,13 +2,24 @@
 //! Iterative over any shape of trace: cycles are cut, missing parents become roots of their own,
 //! and depth never becomes recursion.
 
+mod build;
+mod critical;
+mod minimap;
+mod outline;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
-use super::answer::TraceDetail;
+pub(crate) use build::layout;
+
 use crate::model::{Timestamp, TraceId};
 
 /// Siblings of one service and name from this many on are one fold group (ui.md W3).
 pub(crate) const GROUP_ROWS_MIN: usize = 5;
+
+/// A span longer than this share of the trace is shown before shorter ones (ui.md W3).
+pub(crate) const SHOWN_SHARE: f64 = 0.02;
 
 /// Everything the waterfall draws, in columns that point at each other by index.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +50,7 @@ pub(crate) struct Layout {
 /// One span as a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// Index into [`TraceDetail::spans`].
+    /// Index into the spans of the trace.
     pub(crate) span: u32,
     /// Row of the parent.
     pub(crate) parent: Option<u32>,
@@ -90,6 +101,7 @@ pub(crate) struct FoldGroup {
     pub(crate) count: u32,
     pub(crate) total_ns: u64,
     pub(crate) p95_ns: u64,
+    /// Errors of the members and of everything below them.
     pub(crate) errors: u32,
 }
 
@@ -144,22 +156,4 @@ pub(crate) struct MinimapRun {
     pub(crate) to: u32,
     /// Index into [`Layout::services`].
     pub(crate) service: u32,
-}
-
-/// Lays a trace out.
-pub(crate) fn layout(_trace: &TraceDetail) -> Layout {
-    todo!()
-}
-
-impl Layout {
-    /// The lines to show first: at most `lines_max`, chosen by information (roots, errors with
-    /// their ancestors, critical path, spans over 2 % of the trace), the rest as folds.
-    pub(crate) fn outline(&self, _lines_max: usize) -> Vec<OutlineRow> {
-        todo!()
-    }
-
-    /// Aggregates the trace per pixel: at most `columns * lanes` runs whatever its size.
-    pub(crate) fn minimap(&self, _columns: u32, _lanes: u32) -> Minimap {
-        todo!()
-    }
 }
