@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use memory::memory_limit_default;
-pub(crate) use table::Settings;
+pub(crate) use table::{SETTINGS, Settings};
 pub(crate) use values::{
     AccessMode, Addr, Auto, Count, Durability, IngestAccess, Redact, Secret, Text, Url,
 };

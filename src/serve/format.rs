@@ -96,6 +96,18 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
+/// A rate in five characters at most, for the rail: `93`, `1.2 k`.
+pub(crate) fn short_rate(per_second: f64) -> String {
+    match per_second {
+        r if r <= 0.0 => "0".to_owned(),
+        r if r < 9.95 => format!("{r:.1}"),
+        r if r < 999.5 => format!("{r:.0}"),
+        r if r < 9_950.0 => format!("{:.1} k", r / 1e3),
+        r if r < 999_500.0 => format!("{:.0} k", r / 1e3),
+        r => format!("{:.1} M", r / 1e6),
+    }
+}
+
 /// Three significant digits of `0.01 ..= 1023`.
 fn significant(value: f64) -> String {
     match value {
@@ -180,6 +192,11 @@ impl Zone {
             text,
             ..self.date_time(ns)
         }
+    }
+
+    /// Seconds east of UTC at that instant.
+    pub(crate) fn offset_s(&self, ns: u64) -> i64 {
+        i64::from(self.zone.to_offset(instant(ns)).seconds())
     }
 
     /// The instant printed by a `strftime` pattern.

@@ -5,7 +5,10 @@ use crate::serve::format;
 use crate::serve::page_url::PageUrl;
 use crate::serve::range::{self, PageRange};
 use crate::serve::request::{PageRequest, Theme};
-use crate::serve::spark::{RIBBON_BARS, Ribbon, ribbon_paths};
+use crate::serve::spark::{RIBBON_BARS, Ribbon, ribbon_paths, ticks};
+
+/// Shown in settings and `/metrics`.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Services in the scope menu; more are found by typing `service:` in the query bar.
 const SERVICES_LISTED_MAX: usize = 60;
@@ -291,24 +294,17 @@ fn refresh_view(url: &PageUrl) -> RefreshView {
 }
 
 fn ribbon(page: &PageRequest, errors: &[u64]) -> Ribbon {
-    const TICKS: u64 = 6;
     let errors = &errors[errors.len().saturating_sub(RIBBON_BARS)..];
     let (calm, hot) = ribbon_paths(errors);
-    let (start_ns, length_ns) = (page.range.start_ns, page.range.length_ns());
-    let pattern = match length_ns {
-        ..=120_000_000_000 => "%H:%M:%S",
-        120_000_000_001..=172_800_000_000_000 => "%H:%M",
-        _ => "%-d %b",
-    };
-    let tick = |n| page.zone.print(start_ns + length_ns / TICKS * n, pattern);
+    let range = &page.range;
     Ribbon {
         bars: errors.len(),
         calm,
         hot,
-        ticks: (0..TICKS).map(tick).collect(),
+        ticks: ticks(range.start_ns, range.end_ns, &page.zone),
         total: format::exact(errors.iter().sum()),
-        start_ns,
-        end_ns: page.range.end_ns,
+        start_ns: range.start_ns,
+        end_ns: range.end_ns,
     }
 }
 
@@ -319,7 +315,7 @@ fn health_view(health: Health) -> HealthView {
         HealthTone::Bad => ("err", "refusing"),
         HealthTone::Idle => ("idle", "idle"),
     };
-    let rate = format!("{}/s", format::rate(health.per_second));
+    let rate = format!("{}/s", format::short_rate(health.per_second));
     HealthView {
         class,
         word,

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::serve::format::Zone;
+
 /// Bars of a sparkline (ui.md, decision 5): 2 px and 1 px gap each, 72 px together.
 pub(crate) const SPARK_BARS: usize = 24;
 const SPARK_HEIGHT: f64 = 16.0;
@@ -72,7 +74,8 @@ pub(crate) struct Ribbon {
     pub(crate) bars: usize,
     pub(crate) calm: String,
     pub(crate) hot: String,
-    pub(crate) ticks: Vec<String>,
+    /// Place in percent of the width, and words.
+    pub(crate) ticks: Vec<(String, String)>,
     pub(crate) total: String,
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
@@ -98,6 +101,63 @@ pub(crate) fn ribbon_paths(counts: &[u64]) -> (String, String) {
     (calm, hot)
 }
 
+/// Steps between ticks in seconds, with the pattern of their words.
+const TICK_STEPS: [(u64, &str); 17] = [
+    (1, "%H:%M:%S"),
+    (5, "%H:%M:%S"),
+    (15, "%H:%M:%S"),
+    (30, "%H:%M:%S"),
+    (60, "%H:%M"),
+    (120, "%H:%M"),
+    (300, "%H:%M"),
+    (600, "%H:%M"),
+    (1_800, "%H:%M"),
+    (3_600, "%H:%M"),
+    (7_200, "%H:%M"),
+    (10_800, "%H:%M"),
+    (21_600, "%-d %b %H:%M"),
+    (43_200, "%-d %b %H:%M"),
+    (86_400, "%-d %b"),
+    (2 * 86_400, "%-d %b"),
+    (7 * 86_400, "%-d %b"),
+];
+
+/// Most ticks on one axis: labels of 90 px never touch on a 1280-px window.
+const TICKS_MAX: u64 = 8;
+
+/// Round times of the viewer's zone for an axis: place in percent of the range, and words. None
+/// stand so near the end that their words would be cut off.
+pub(crate) fn ticks(start_ns: u64, end_ns: u64, zone: &Zone) -> Vec<(String, String)> {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let length_ns = end_ns.saturating_sub(start_ns);
+    if length_ns < SECOND_NS {
+        return Vec::new();
+    }
+    let fits = |(step_s, _): &&(u64, &str)| length_ns / (step_s * SECOND_NS) <= TICKS_MAX;
+    let (mut step_s, pattern) = TICK_STEPS
+        .iter()
+        .find(fits)
+        .copied()
+        .unwrap_or(TICK_STEPS[16]);
+    // Ranges of months: whole weeks until they fit.
+    step_s *= (length_ns / SECOND_NS / step_s).div_ceil(TICKS_MAX).max(1);
+    let step_ns = step_s * SECOND_NS;
+    let offset_ns = zone.offset_s(start_ns).rem_euclid(step_s as i64) as u64 * SECOND_NS;
+    let first = (start_ns + offset_ns).next_multiple_of(step_ns) - offset_ns;
+    (0..=TICKS_MAX)
+        .map(|n| first + n * step_ns)
+        .take_while(|at| *at < end_ns)
+        .map(|at| {
+            (
+                (at - start_ns) as f64 / length_ns as f64 * 100.0,
+                zone.print(at, pattern),
+            )
+        })
+        .filter(|(place, _)| *place < 95.0)
+        .map(|(place, words)| (format!("{place:.2}"), words))
+        .collect()
+}
+
 /// Where the run of values at the end starts that are all above [`UNUSUAL_FACTOR`] times the mean
 /// of the first half; the length of `values` where there is none.
 fn unusual_from(values: &[f64]) -> usize {
@@ -109,7 +169,8 @@ fn unusual_from(values: &[f64]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Spark, Tone, ribbon_paths, unusual_from};
+    use super::{Spark, Tone, ribbon_paths, ticks, unusual_from};
+    use crate::serve::format::Zone;
 
     #[test]
     fn only_the_unusual_tail_is_coloured() {
@@ -122,6 +183,28 @@ mod tests {
         assert!(Spark::new(&values, Tone::Calm).tail.is_empty());
         assert!(Spark::new(&[1.0; 24], Tone::Hot).tail.is_empty());
         assert_eq!(Spark::new(&[0.0], Tone::Hot).calm, "M69 16v-1h2v1z");
+    }
+
+    #[test]
+    fn ticks_stand_at_round_times_of_the_viewer() {
+        const MINUTE_NS: u64 = 60_000_000_000;
+        let now = 1_795_183_471_000_000_000; // Fri 2026-11-20 14:04:31 UTC
+        let hour = ticks(now - 60 * MINUTE_NS, now, &Zone::utc());
+        let words: Vec<_> = hour.iter().map(|(_, words)| words.as_str()).collect();
+        assert_eq!(
+            words,
+            ["13:10", "13:20", "13:30", "13:40", "13:50", "14:00"]
+        );
+        assert_eq!(hour[0].0, "9.14");
+        let week = ticks(
+            now - 7 * 1_440 * MINUTE_NS,
+            now,
+            &Zone::named("Asia/Kolkata"),
+        );
+        assert_eq!(week[0].1, "14 Nov");
+        let years = ticks(now / 2, now, &Zone::utc());
+        assert!(years.len() <= 9 && years.len() >= 3, "{years:?}");
+        assert!(ticks(now, now, &Zone::utc()).is_empty());
     }
 
     #[test]

@@ -108,7 +108,7 @@ document.addEventListener("keydown", (event) => {
 // Dragging on the time ribbon narrows the range to what was dragged over.
 const ribbon = document.querySelector(".ribbon[data-start]");
 if (ribbon) {
-  const svg = ribbon.querySelector("svg");
+  const svg = ribbon.querySelector(".bars");
   const box = document.createElementNS(svg.namespaceURI, "rect");
   box.setAttribute("class", "drag");
   box.setAttribute("height", "12");
