@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use askama::Template;
 
-use crate::red::ServiceRow;
+use crate::red::{ServiceRow, SparkPoint};
 use crate::serve::format::{self, TimeText, Zone};
 use crate::serve::page_url::PageUrl;
 use crate::serve::palette::service_class;
@@ -280,83 +280,88 @@ fn column(spec: &ColumnSpec, sort: Sort, url: &PageUrl) -> Column {
 }
 
 fn row(service: &ServiceRow, from: &Overview) -> Row {
-    let badness = badness(service);
-    let (glyph, tone, tail) = match badness {
+    let (glyph, tone, tail) = match badness(service) {
         Badness::Usual => (None, "", Tone::Calm),
         Badness::Look => (Some(("wrn", "needs a look")), "warn", Tone::Warm),
         Badness::Bad => (Some(("err", "failing")), "err", Tone::Hot),
     };
+    let spark = |value: &dyn Fn(&SparkPoint) -> f64, tone| {
+        Spark::new(&service.spark.iter().map(value).collect::<Vec<_>>(), tone)
+    };
     let scoped = from.url.with("svc", &service.name);
-    let records = |path: &str, query: &str| {
-        let url = scoped.carry_to(path);
-        Some(
-            if query.is_empty() {
-                url
-            } else {
-                url.with("query", query)
-            }
-            .to_string(),
-        )
+    let quiet = if service.requests == 0 { "muted" } else { "" };
+    let rate = Cell {
+        text: format::rate(service.requests_per_s),
+        tone: quiet,
+        href: None,
     };
-    let points = |value: &dyn Fn(&crate::red::SparkPoint) -> f64| -> Vec<f64> {
-        service.spark.iter().map(value).collect()
-    };
-    let latency = |ns: Option<u64>| match ns {
-        Some(ns) => {
-            let slower = format!("root:true duration:>={}ns", ns);
-            Cell {
-                text: format::duration(ns),
-                tone: "",
-                href: records("/traces", &slower),
-            }
-        }
-        None => Cell {
-            text: "–".to_owned(),
-            tone: "muted",
-            href: None,
-        },
-    };
-    let log_errors = service.log_errors_per_min;
     Row {
         glyph,
         name: service.name.clone(),
         class: service_class((from.colour)(&service.name)),
-        href: records("/traces", "").expect("always an address"),
-        rate: Cell {
-            text: format::rate(service.requests_per_s),
-            tone: if service.requests == 0 { "muted" } else { "" },
-            href: None,
-        },
-        rate_spark: Spark::new(&points(&|point| point.requests as f64), Tone::Calm),
-        errors: Cell {
-            text: format::percent(service.error_ratio),
-            tone: if service.error_ratio == 0.0 {
-                "muted"
-            } else {
-                tone
-            },
-            href: (service.error_ratio > 0.0)
-                .then(|| records("/traces", "status:error"))
-                .flatten(),
-        },
-        errors_spark: Spark::new(&points(&error_share), tail),
-        p50: latency(service.p50_ns),
-        p95: latency(service.p95_ns),
-        p95_spark: Spark::new(&points(&|point| point.p95_ns.unwrap_or(0) as f64), tail),
-        p99: latency(service.p99_ns),
-        log_errors: Cell {
-            text: format::rate(log_errors),
-            tone: if log_errors == 0.0 { "muted" } else { "" },
-            href: (log_errors > 0.0)
-                .then(|| records("/logs", "level:>=error"))
-                .flatten(),
-        },
+        href: scoped.carry_to("/traces").to_string(),
+        rate,
+        rate_spark: spark(&|point| point.requests as f64, Tone::Calm),
+        errors: share(service.error_ratio, tone, &scoped),
+        errors_spark: spark(&error_share, tail),
+        p50: latency(service.p50_ns, &scoped),
+        p95: latency(service.p95_ns, &scoped),
+        p95_spark: spark(&|point| point.p95_ns.unwrap_or(0) as f64, tail),
+        p99: latency(service.p99_ns, &scoped),
+        log_errors: log_errors(service.log_errors_per_min, &scoped),
         version: service.version.clone().unwrap_or_default(),
         last_seen: from.zone.ago(service.last_seen.0, from.now_ns),
     }
 }
 
-fn error_share(point: &crate::red::SparkPoint) -> f64 {
+/// The share of failed requests, with the failed traces behind it.
+fn share(ratio: f64, tone: &'static str, scoped: &PageUrl) -> Cell {
+    let failed = || {
+        scoped
+            .carry_to("/traces")
+            .with("query", "status:error")
+            .to_string()
+    };
+    Cell {
+        text: format::percent(ratio),
+        tone: if ratio == 0.0 { "muted" } else { tone },
+        href: (ratio > 0.0).then(failed),
+    }
+}
+
+/// A percentile, with the traces that took as long or longer behind it.
+fn latency(ns: Option<u64>, scoped: &PageUrl) -> Cell {
+    let Some(ns) = ns else {
+        return Cell {
+            text: "–".to_owned(),
+            tone: "muted",
+            href: None,
+        };
+    };
+    let slower = format!("duration:>={ns}ns");
+    let url = scoped.carry_to("/traces").with("query", &slower);
+    Cell {
+        text: format::duration(ns),
+        tone: "",
+        href: Some(url.to_string()),
+    }
+}
+
+fn log_errors(per_minute: f64, scoped: &PageUrl) -> Cell {
+    let lines = || {
+        scoped
+            .carry_to("/logs")
+            .with("query", "level:>=error")
+            .to_string()
+    };
+    Cell {
+        text: format::rate(per_minute),
+        tone: if per_minute == 0.0 { "muted" } else { "" },
+        href: (per_minute > 0.0).then(lines),
+    }
+}
+
+fn error_share(point: &SparkPoint) -> f64 {
     match point.requests {
         0 => 0.0,
         requests => point.errors as f64 / requests as f64,
