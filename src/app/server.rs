@@ -16,7 +16,9 @@ use super::command::Stop;
 use super::control::{Control, reachable};
 use crate::config::{AccessMode, Settings};
 use crate::observe::{self, Metrics, Sources};
+use crate::query::{Engine, Registry};
 use crate::serve::access::{self, Access};
+use crate::serve::ask::QuerySlots;
 use crate::serve::listen::{self, Room};
 use crate::serve::router;
 use crate::serve::state::{App, Clock, Shared};
@@ -30,16 +32,17 @@ const WORKERS_MAX: usize = 4;
 pub(super) fn run(settings: Settings) -> Result<(), Stop> {
     observe::log::init(&settings.log.0)
         .map_err(|e| Stop::Usage(vec![format!("log: {:?}: {e}", settings.log.0)]))?;
-    let workers = std::thread::available_parallelism()
-        .map_or(1, |n| n.get())
-        .min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(cores().min(WORKERS_MAX))
         .thread_name("serve")
         .enable_all()
         .build()
         .map_err(|e| Stop::Failed(format!("cannot start threads: {e}")))?;
     runtime.block_on(serve(settings))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 async fn serve(settings: Settings) -> Result<(), Stop> {
@@ -166,6 +169,10 @@ fn build(settings: Settings, control_secret: &str) -> Result<Shared, String> {
     let connections = settings.limits_connections.0 as usize;
     Ok(Arc::new(App {
         access,
+        engine: Engine {
+            registry: Registry::default(),
+        },
+        query_slots: QuerySlots::new(cores()),
         room: Room::new(connections, metrics.clone()),
         metrics,
         sources: Arc::new(Sources::default()),

@@ -96,9 +96,6 @@ settings! {
     "limits.line_bytes" = limits_line_bytes: ByteSize = "1MiB";
     /// Attributes of one record, span, event or link; more are dropped and counted in its dropped count.
     "limits.attributes" = limits_attributes: Count = "128";
-    /// Memory of one query; over it the answer is partial and says so. `auto` is an eighth of
-    /// `limits.memory`, at most 32 MiB.
-    "limits.query_memory" = limits_query_memory: Auto<ByteSize> = "auto";
     /// Time of one query; over it the answer is partial and says so.
     "limits.query_time" = limits_query_time: Period = "30s";
     /// Most records or traces in one answer.

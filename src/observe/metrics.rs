@@ -111,6 +111,12 @@ impl Metrics {
         self.with(metric, labels, |old| *old = value);
     }
 
+    /// Moves a gauge up or down.
+    pub(crate) fn change(&self, metric: Metric, labels: &[&str], by: f64) {
+        debug_assert_eq!(metric.description().kind, Kind::Gauge);
+        self.with(metric, labels, |value| *value += by);
+    }
+
     /// The sum of a metric's values over all its label sets.
     pub(crate) fn total(&self, metric: Metric) -> f64 {
         let values = self.values.lock().expect("no holder panics");

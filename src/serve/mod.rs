@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod access;
+pub(crate) mod ask;
 mod assets;
 mod error;
 mod format;

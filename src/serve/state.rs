@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, hex};
+use super::ask::QuerySlots;
 use super::error::{Audience, Failure, Target};
 use super::listen::Room;
 use super::shell::ShellData;
@@ -14,6 +15,7 @@ use crate::config::Settings;
 use crate::model::Timestamp;
 use crate::observe::sources::{Transport, WireLine};
 use crate::observe::{Metric, Metrics, Sources};
+use crate::query::{Engine, Registry};
 
 pub(crate) type Shared = Arc<App>;
 
@@ -22,6 +24,8 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) access: Access,
+    pub(crate) engine: Engine,
+    pub(crate) query_slots: QuerySlots,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Arc<Sources>,
     /// Connections that all listeners may hold.
@@ -68,6 +72,10 @@ impl App {
         App {
             access: Access::open(config, Arc::new(database), "the command line's secret")
                 .expect("tables are made"),
+            engine: Engine {
+                registry: Registry::default(),
+            },
+            query_slots: QuerySlots::new(1),
             room: Room::new(1, metrics.clone()),
             metrics,
             sources: Arc::new(Sources::default()),

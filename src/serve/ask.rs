@@ -1,0 +1,111 @@
+//! From handlers to the query engine and back: queries are synchronous and use a core each, so they
+//! run on blocking threads, at most one per core, and end when their client goes away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use tokio::sync::Semaphore;
+
+use super::error::Failure;
+use super::state::App;
+use crate::observe::{Metric, Metrics};
+use crate::query::{Control, Engine, QueryError};
+
+/// How long a query waits for a core before it is refused (reliability O4).
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Cores for queries.
+pub(crate) struct QuerySlots {
+    slots: Arc<Semaphore>,
+}
+
+impl QuerySlots {
+    pub(crate) fn new(cores: usize) -> QuerySlots {
+        QuerySlots {
+            slots: Arc::new(Semaphore::new(cores.max(1))),
+        }
+    }
+}
+
+/// Counts a query as running for as long as it lives.
+struct Running(Arc<Metrics>);
+
+impl Running {
+    fn new(metrics: &Arc<Metrics>) -> Running {
+        metrics.change(Metric::QueriesRunning, &[], 1.0);
+        Running(metrics.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.change(Metric::QueriesRunning, &[], -1.0);
+    }
+}
+
+impl App {
+    /// Runs `work` with a fresh [`Control`] on a blocking thread. `what` is listed as the running
+    /// query. Dropping the future, as a disconnect does, cancels the query at its next block.
+    pub(crate) async fn ask<T, F>(&self, what: &str, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine, &Control) -> Result<T, QueryError> + Send + 'static,
+    {
+        let refused = |reason: &'static str| self.metrics.add(Metric::QueriesRefused, &[reason], 1);
+        let waited = tokio::time::timeout(
+            QUEUE_TIMEOUT,
+            self.query_slots.slots.clone().acquire_owned(),
+        )
+        .await;
+        let Ok(slot) = waited else {
+            refused("busy");
+            return Err(Failure::busy(
+                "too many queries at once; this one waited 10 s",
+                5,
+            ));
+        };
+        let Some(listed) = self.engine.registry.start(what, Instant::now()) else {
+            refused("too_many");
+            return Err(Failure::busy("too many queries at once", 5));
+        };
+        let (engine, control) = (self.engine.clone(), listed.control());
+        let running = Running::new(&self.metrics);
+        let work = tokio::task::spawn_blocking(move || {
+            // The core is free again when the work ends, not when the client goes away.
+            let (_slot, _running) = (slot, running);
+            work(&engine, &control)
+        });
+        let answer = work
+            .await
+            .map_err(|e| Failure::internal("query ended early", &e))?;
+        drop(listed);
+        answer.map_err(Failure::from)
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(e: QueryError) -> Self {
+        match e {
+            QueryError::Syntax(e) => {
+                let failure = Failure::bad_request("bad_query", e.to_string()).at(e.column - 1);
+                Failure {
+                    hint: e.hint.map(|query| format!("try: {query}")),
+                    ..failure
+                }
+            }
+            QueryError::NotFound(what) => Failure::not_found(what),
+            QueryError::Invalid(what) => Failure::bad_request("invalid", what),
+            QueryError::Store(what) => {
+                tracing::error!(cause = what, "store not read");
+                Failure::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store",
+                    "the store cannot be read",
+                )
+                .hint("the cause is in the server's log")
+                .retry_after(5)
+            }
+        }
+    }
+}
