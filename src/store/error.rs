@@ -33,6 +33,8 @@ pub(crate) enum StoreError {
     DiskFull { free: u64, min: u64 },
     /// The write-ahead log has reached its bound because sealing is behind.
     WalFull { bytes: u64, max: u64 },
+    /// Heads wait for the sealer with more memory than they may take.
+    Behind { bytes: u64, max: u64 },
     /// One batch larger than a frame may be.
     TooLarge { bytes: u64, max: u64 },
     /// redb refused.
@@ -100,6 +102,10 @@ impl fmt::Display for StoreError {
             StoreError::WalFull { bytes, max } => write!(
                 f,
                 "write-ahead log has {bytes} of at most {max} bytes: sealing is behind, try again"
+            ),
+            StoreError::Behind { bytes, max } => write!(
+                f,
+                "{bytes} bytes wait to be sealed, at most {max} may: the disk is slow, try again"
             ),
             StoreError::TooLarge { bytes, max } => {
                 write!(f, "batch of {bytes} bytes, at most {max} fit one log frame")

@@ -1,13 +1,82 @@
 //! Keeps telemetry: write-ahead log, heads, segments, catalogue, retention. Synchronous; never
 //! opens a socket, never reads the clock (time is passed in).
+//!
+//! A request goes [`writer`] -> [`wal`] -> [`head`]; a full head goes [`sealer`] -> segment file ->
+//! [`catalogue`]; the [`keeper`] merges and forgets; readers take a [`Snapshot`]. Each of the three
+//! that change something is owned by one thread.
 #![allow(dead_code)]
 
+mod catalogue;
+mod config;
 pub(crate) mod disk;
 mod error;
+#[cfg(test)]
+mod fixture;
+mod head;
+mod keeper;
+mod merge;
 pub(crate) mod meta;
+mod open;
 pub(crate) mod partition;
+mod plain;
 mod prune;
+mod retention;
+mod sealer;
+mod segments;
+mod shared;
+mod snapshot;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod unit;
+mod wal;
+mod writer;
 
+use std::sync::Arc;
+
+pub(crate) use catalogue::{Damaged, Key};
+pub(crate) use config::{Config, Retention};
+pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
+pub(crate) use keeper::Keeper;
+pub(crate) use open::{Opened, Recovery, open};
 pub(crate) use partition::Partition;
 pub(crate) use prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+pub(crate) use sealer::Sealer;
+pub(crate) use snapshot::Snapshot;
+pub(crate) use stats::{SignalStats, Stats};
+pub(crate) use unit::{LogUnit, SpanUnit};
+pub(crate) use wal::frame::Encoding;
+pub(crate) use writer::{Batch, BatchChunk, Writer};
+
+/// What everybody may hold: reading, figures, the small-state database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    shared: Arc<shared::Shared>,
+}
+
+impl Store {
+    fn new(shared: Arc<shared::Shared>) -> Store {
+        Store { shared }
+    }
+
+    /// The store as it is now; everything acknowledged before is in it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    /// Sizes and states, for `/metrics` and the settings page.
+    pub(crate) fn stats(&self) -> Stats {
+        stats::stats(&self.shared)
+    }
+
+    /// The database of the catalogue, for the small state of [`meta`].
+    pub(crate) fn database(&self) -> Arc<redb::Database> {
+        self.shared.catalogue.database()
+    }
+
+    /// Whether a write or sync has failed: ingest is refused until a restart.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.shared.is_poisoned()
+    }
+}

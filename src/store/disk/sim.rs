@@ -183,7 +183,13 @@ impl World {
     /// The disk after the process died but not the machine: everything written is there.
     pub(crate) fn restart_after_kill(&self) -> Arc<World> {
         let mut state = self.lock();
-        let state = std::mem::take(&mut *state);
+        let state = std::mem::replace(
+            &mut *state,
+            State {
+                dead: true,
+                ..State::default()
+            },
+        );
         Arc::new(World {
             state: Mutex::new(State {
                 dead: false,
@@ -547,21 +553,22 @@ impl Handle {
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
         let mut state = self.world.lock();
-        let outcome = state.step();
+        let fault = state.step_partly()?;
         let lying = state.lying;
         let node = &mut state.nodes[self.node];
-        match outcome {
-            Ok(_) if lying => {}
-            Ok(_) => {
+        match fault {
+            None if lying => {}
+            None => {
                 node.pending.clear();
                 node.durable.clone_from(&node.content);
             }
+            Some(Fault::PowerCut) => return Err(io::Error::other("the power is off")),
             // The kernel marks the pages clean although they never reached the disk.
-            Err(e) if e.raw_os_error() == Some(5) => {
+            Some(Fault::Eio) => {
                 node.pending.clear();
-                return Err(e);
+                return Err(io::Error::from_raw_os_error(5));
             }
-            Err(e) => return Err(e),
+            Some(Fault::Enospc) => return Err(io::ErrorKind::StorageFull.into()),
         }
         Ok(())
     }

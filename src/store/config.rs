@@ -1,0 +1,56 @@
+//! The store's own settings, as `config` fills them in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::disk::Space;
+use crate::model::{Signal, Timestamp};
+
+/// Settings of the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// `data_dir`.
+    pub(crate) dir: PathBuf,
+    pub(crate) retention: Retention,
+    /// `limits.disk_free_min`, in bytes; `None`: [`Config::free_min`]'s own rule.
+    pub(crate) disk_free_min: Option<u64>,
+    /// `ingest.dedup_window`: how long the keys of requests are remembered.
+    pub(crate) dedup_window: Duration,
+}
+
+/// How long data is kept, and how much of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// `retention.traces`; `None`: off, kept for ever.
+    pub(crate) traces: Option<Duration>,
+    /// `retention.logs`.
+    pub(crate) logs: Option<Duration>,
+    /// `retention.max_bytes`; `None`: what the volume has room for.
+    pub(crate) max_bytes: Option<u64>,
+}
+
+impl Retention {
+    pub(crate) fn of(&self, signal: Signal) -> Option<Duration> {
+        match signal {
+            Signal::Traces => self.traces,
+            Signal::Logs => self.logs,
+        }
+    }
+
+    /// Records before this are past retention.
+    pub(crate) fn cutoff(&self, signal: Signal, now: Timestamp) -> Timestamp {
+        self.of(signal).map_or(Timestamp(0), |kept| {
+            now.saturating_sub(u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX))
+        })
+    }
+}
+
+impl Config {
+    /// Bytes of the volume that ingest leaves free: the setting, or max(5 %, min(256 MB, 10 %)) of
+    /// it (design.md section 3).
+    pub(crate) fn free_min(&self, space: Space) -> u64 {
+        const MB_256: u64 = 256_000_000;
+        let share = (space.total / 20).max(MB_256.min(space.total / 10));
+        self.disk_free_min.unwrap_or(share)
+    }
+}

@@ -1,0 +1,122 @@
+//! What the store's tests share: requests that carry a number, and reading those numbers back.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::sim::World;
+use super::*;
+use crate::model::chunk::Request;
+use crate::model::{LogChunk, ProjectId, Signal, SpanChunk, TimeRange, Timestamp, ValueRef, write};
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+/// 2026-11-21 01:00:00 UTC.
+pub(crate) const START: Timestamp = Timestamp(1_795_222_800 * SECOND);
+
+pub(crate) fn config() -> Config {
+    let week = Some(Duration::from_secs(7 * 86_400));
+    Config {
+        dir: PathBuf::from("/data"),
+        retention: Retention {
+            traces: week,
+            logs: week,
+            max_bytes: None,
+        },
+        disk_free_min: None,
+        dedup_window: Duration::from_secs(300),
+    }
+}
+
+pub(crate) fn sim(world: &Arc<World>) -> Disk {
+    Disk::Sim(world.clone())
+}
+
+/// A request of `rows` records or spans that all carry `number`, at `at`.
+pub(crate) fn request(signal: Signal, number: u64, rows: u64, at: Timestamp) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::message(&mut out, 1, |out| {
+        write::message(out, 1, |out| {
+            write::key_value(out, 1, "service.name", ValueRef::Str("sweep"));
+        });
+        write::message(out, 2, |out| {
+            for row in 0..rows {
+                write::message(out, 2, |out| match signal {
+                    Signal::Logs => log(out, number, row, at),
+                    Signal::Traces => span(out, number, row, at),
+                });
+            }
+        });
+    });
+    out
+}
+
+fn log(out: &mut Vec<u8>, number: u64, row: u64, at: Timestamp) {
+    write::fixed64_field(out, 1, at.0 + row);
+    write::varint_field(out, 2, 9);
+    write::message(out, 5, |out| {
+        write::any_value(out, ValueRef::Str(&format!("request {number} row {row}")));
+    });
+    write::key_value(out, 6, "n", ValueRef::Int(number as i64));
+}
+
+fn span(out: &mut Vec<u8>, number: u64, row: u64, at: Timestamp) {
+    write::bytes_field(out, 1, &u128::from(number + 1).to_be_bytes());
+    write::bytes_field(out, 2, &(row + 1).to_be_bytes());
+    write::bytes_field(out, 5, b"sweep");
+    write::fixed64_field(out, 7, at.0 + row);
+    write::fixed64_field(out, 8, at.0 + row + 1000);
+    write::key_value(out, 9, "n", ValueRef::Int(number as i64));
+}
+
+pub(crate) fn batch(signal: Signal, number: u64, rows: u64, at: Timestamp) -> Batch {
+    let request = Request {
+        bytes: request(signal, number, rows, at).into(),
+        project: ProjectId::DEFAULT,
+        received: at,
+    };
+    let chunk = match signal {
+        Signal::Logs => BatchChunk::Logs(LogChunk::parse(request).expect("well-formed")),
+        Signal::Traces => BatchChunk::Traces(SpanChunk::parse(request).expect("well-formed")),
+    };
+    Batch {
+        chunk,
+        key: u128::from(number),
+        wire: None,
+    }
+}
+
+/// How many records carry each number, over all units of a snapshot.
+pub(crate) fn numbers(store: &Store, signal: Signal) -> Result<BTreeMap<u64, u64>, StoreError> {
+    let snapshot = store.snapshot();
+    let visible = snapshot.visible(signal, TimeRange::ALL);
+    let mut found = BTreeMap::new();
+    let mut count = |at: Timestamp, n: Option<ValueRef<'_>>| {
+        let Some(ValueRef::Int(n)) = n else {
+            panic!("a record without its number");
+        };
+        if visible.contains(at) {
+            *found.entry(n as u64).or_insert(0) += 1;
+        }
+        ControlFlow::Continue(())
+    };
+    let find = crate::model::record::find;
+    match signal {
+        Signal::Logs => {
+            for unit in snapshot.logs(TimeRange::ALL, &LogPrune::default()) {
+                unit.for_each(LogColumns::ALL, &mut |log| {
+                    count(log.at, find(log.attributes, "n"))
+                })?;
+            }
+        }
+        Signal::Traces => {
+            for unit in snapshot.spans(TimeRange::ALL, &SpanPrune::default()) {
+                unit.for_each(SpanColumns::ALL, &mut |span| {
+                    count(span.at, find(span.attributes, "n"))
+                })?;
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,251 @@
+//! The maintenance thread: forgets what is past retention, merges small segments. Never touches the
+//! head or the log. The catalogue forgets first, then files go; readers that hold them go on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::catalogue::{Damaged, Edit, SegmentRow};
+use super::error::StoreError;
+use super::retention::{self, ClockGuard};
+use super::segments::{self, Segment};
+use super::shared::Shared;
+use super::{merge, sealer};
+use crate::model::{Signal, Timestamp};
+
+/// How often the keeper looks. Retention must give bytes back within 10 minutes, merges keep up
+/// with a segment per 50 ms.
+const KEEPER_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Merges in one round, so that retention gets its turn under full load.
+const MERGES_PER_ROUND: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    guard: ClockGuard,
+    /// Segments with a damaged block: served as far as they can be read, never rewritten.
+    unmergeable: BTreeSet<u64>,
+}
+
+/// What one round has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Round {
+    pub(crate) dropped: usize,
+    pub(crate) merged: usize,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, clock: Timestamp) -> Keeper {
+        Keeper {
+            shared,
+            guard: ClockGuard::new(clock),
+            unmergeable: BTreeSet::new(),
+        }
+    }
+
+    /// Works until the store closes or is poisoned.
+    pub(crate) fn run(mut self, clock: impl Fn() -> Timestamp) {
+        while !self.shared.is_closed() && !self.shared.is_poisoned() {
+            if let Err(error) = self.maintain(clock()) {
+                tracing::warn!(%error, "maintenance not finished");
+            }
+            self.shared.wait_closed(KEEPER_INTERVAL);
+        }
+    }
+
+    /// One round: retention, then merges.
+    ///
+    /// # Errors
+    /// A full volume stops the round, and the next one tries again; any other error has poisoned
+    /// the store.
+    pub(crate) fn maintain(&mut self, now: Timestamp) -> Result<Round, StoreError> {
+        self.shared.check_not_poisoned()?;
+        let round = self.round(now);
+        round.map_err(|e| match e {
+            e @ StoreError::Io { .. } if e.is_out_of_space() => e,
+            e => self.shared.poison(e),
+        })
+    }
+
+    fn round(&mut self, now: Timestamp) -> Result<Round, StoreError> {
+        let mut round = Round {
+            dropped: self.retain(now)?,
+            merged: 0,
+        };
+        while round.merged < MERGES_PER_ROUND && !self.shared.is_closed() {
+            let rows = self.rows();
+            let is_mergeable = |row: &SegmentRow| !self.unmergeable.contains(&row.id);
+            let Some(ids) = merge::plan(&rows, now, is_mergeable) else {
+                break;
+            };
+            self.merge(&ids)?;
+            round.merged += 1;
+        }
+        Ok(round)
+    }
+
+    fn rows(&self) -> Vec<SegmentRow> {
+        let segments = self.shared.live().segments.clone();
+        let rows = segments.list.iter().map(|segment| segment.row.clone());
+        rows.collect()
+    }
+
+    fn retain(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        self.guard.look(now);
+        let config = &self.shared.config;
+        let mut rows = self.rows();
+        let total: u64 = rows.iter().map(|row| row.bytes).sum();
+        let mut ids = retention::past_age(&rows, now, &config.retention);
+        let aged = rows.iter().filter(|row| ids.contains(&row.id));
+        let aged_bytes = aged.map(|row| row.bytes).sum();
+        if !self.guard.allows(aged_bytes, total) {
+            tracing::warn!(bytes = aged_bytes, "retention held, the clock has jumped");
+            ids.clear();
+        }
+        rows.retain(|row| !ids.contains(&row.id));
+        let dir = &config.dir;
+        let disk = &self.shared.disk;
+        let space = disk.space(dir).map_err(StoreError::io("measure", dir))?;
+        let log_bytes = self.shared.wal_bytes.load(Ordering::Relaxed);
+        let free_min = config.free_min(space);
+        let max = config.retention.max_bytes;
+        let budget = retention::budget(max, total + log_bytes, space, free_min);
+        ids.extend(retention::over_bytes(
+            &rows,
+            budget.saturating_sub(log_bytes),
+        ));
+        let forgotten = self.forgotten_damage(now);
+        if !ids.is_empty() || !forgotten.is_empty() {
+            self.drop_segments(&ids, &forgotten, now)?;
+        }
+        Ok(ids.len())
+    }
+
+    /// Damaged things that are past retention themselves.
+    fn forgotten_damage(&self, now: Timestamp) -> Vec<String> {
+        let segments = self.shared.live().segments.clone();
+        let retention = &self.shared.config.retention;
+        let is_past = |damaged: &Damaged| {
+            let cutoffs = Signal::ALL.map(|signal| retention.cutoff(signal, now));
+            let cutoff = damaged
+                .signal
+                .map_or(cutoffs[0].min(cutoffs[1]), |s| cutoffs[s as usize]);
+            damaged.last < cutoff
+        };
+        let damaged = segments.damaged.iter().filter(|d| is_past(d));
+        damaged.map(|d| d.path.clone()).collect()
+    }
+
+    fn drop_segments(
+        &mut self,
+        ids: &[u64],
+        forget: &[String],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.catalogue.apply(&Edit {
+            remove: ids.to_vec(),
+            forget: forget.to_vec(),
+            clock: Some(now),
+            ..Edit::default()
+        })?;
+        let mut dropped = Vec::new();
+        shared.publish(|live| {
+            let segments = Arc::make_mut(&mut live.segments);
+            dropped = segments.remove(ids);
+            segments.damaged.retain(|d| !forget.contains(&d.path));
+        });
+        sealer::unlink(shared, dropped.iter().map(|segment| &segment.row))?;
+        for path in forget {
+            // What was moved to quarantine; a damaged block's segment went with its partition.
+            let _gone = shared.disk.remove(&shared.config.dir.join(path));
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, ids: &[u64]) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let list = shared.live().segments.clone();
+        let inputs: Vec<Arc<Segment>> = list
+            .list
+            .iter()
+            .filter(|segment| ids.contains(&segment.row.id))
+            .cloned()
+            .collect();
+        let mut row = inputs[0].row.clone();
+        row.id = shared.next_segment.fetch_add(1, Ordering::Relaxed);
+        row.level = inputs
+            .iter()
+            .map(|s| s.row.level)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1);
+        let path = shared.config.dir.join(row.path());
+        let written = sealer::write(shared, &path, |file| Ok(segments::merge(&inputs, file)));
+        let facts = match written? {
+            Ok(facts) => facts,
+            Err(StoreError::Corrupt { path, offset, what }) => {
+                let broken = StoreError::Corrupt { path, offset, what };
+                return self.set_aside(&inputs, &row, &broken);
+            }
+            Err(e) => return Err(e),
+        };
+        row.rows = facts.rows;
+        row.first = facts.first;
+        row.last = facts.last;
+        row.bytes = facts.bytes;
+        row.raw_bytes = facts.raw_bytes;
+        row.crc = facts.crc;
+        let rows_in: u64 = inputs.iter().map(|segment| segment.row.rows).sum();
+        assert_eq!(row.rows, rows_in, "a merge keeps every row");
+        let merged = Arc::new(sealer::open(shared, row)?);
+        shared.catalogue.apply(&Edit {
+            insert: vec![merged.row.clone()],
+            remove: ids.to_vec(),
+            ..Edit::default()
+        })?;
+        shared.publish(|live| {
+            let segments = Arc::make_mut(&mut live.segments);
+            segments.remove(ids);
+            segments.insert(merged);
+        });
+        sealer::unlink(shared, inputs.iter().map(|segment| &segment.row))
+    }
+
+    /// A damaged input: named in the catalogue so that answers say they are partial, and left alone.
+    fn set_aside(
+        &mut self,
+        inputs: &[Arc<Segment>],
+        output: &SegmentRow,
+        broken: &StoreError,
+    ) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        sealer::unlink(shared, [output])?;
+        let mut damaged = Vec::new();
+        for input in inputs {
+            let Err(error) = input.verify() else {
+                continue;
+            };
+            tracing::error!(%error, "damaged segment is not merged");
+            self.unmergeable.insert(input.row.id);
+            damaged.push(input.damaged(&error));
+        }
+        if damaged.is_empty() {
+            // Nobody to blame: leave all of them, so that the same merge is not tried for ever.
+            tracing::error!(error = %broken, "merge failed");
+            self.unmergeable.extend(inputs.iter().map(|s| s.row.id));
+        }
+        shared.catalogue.apply(&Edit {
+            quarantine: damaged.clone(),
+            ..Edit::default()
+        })?;
+        shared.publish(|live| {
+            let segments = Arc::make_mut(&mut live.segments);
+            segments.damaged.extend(damaged.into_iter().map(Arc::new));
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! From a data directory to a running store: the catalogue is believed, files it does not name are
+//! deleted, segments it names but cannot be read are quarantined, and the log is replayed above what
+//! segments hold already. Safe to be cut off at any point and done again.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::catalogue::{Catalogue, Content, Damaged, Edit, Key, SEGMENT_SUFFIX, SegmentRow};
+use super::config::Config;
+use super::disk::{Disk, TMP_SUFFIX};
+use super::error::StoreError;
+use super::head::AllHeads;
+use super::keeper::Keeper;
+use super::sealer::Sealer;
+use super::segments::{Segment, Segments};
+use super::shared::{Live, Shared};
+use super::wal::Wal;
+use super::wal::frame::{self, Header};
+use super::wal::replay::{self, Damage, Expect, Replayed};
+use super::writer::{Batch, BatchChunk, Writer};
+use super::{Store, meta};
+use crate::model::chunk::Request;
+use crate::model::{LogChunk, Signal, SpanChunk, Timestamp};
+
+/// A store that is ready: one owner for each part that changes something.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) writer: Writer,
+    pub(crate) sealer: Sealer,
+    pub(crate) keeper: Keeper,
+    pub(crate) recovery: Recovery,
+}
+
+/// What a start has found.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    /// Requests within the dedup window, oldest first.
+    pub(crate) keys: Vec<Key>,
+    /// Frames of the log that were not in a segment yet.
+    pub(crate) replayed_frames: u64,
+    pub(crate) replayed_records: u64,
+    /// Bytes cut off the log: written but not synced when the power went.
+    pub(crate) torn_bytes: u64,
+    /// Parts of the log that cannot be read.
+    pub(crate) log_damage: Vec<Damage>,
+    /// Segments put into quarantine by this start.
+    pub(crate) quarantined: Vec<Damaged>,
+    /// Files that the catalogue did not name: left over by a crash.
+    pub(crate) deleted_files: u64,
+}
+
+/// Opens the store in `config.dir`, making what is not there.
+///
+/// # Errors
+/// [`StoreError::Locked`], [`StoreError::Newer`], or the disk refuses. A damaged catalogue is an
+/// error; damaged segments and log files are not.
+pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened, StoreError> {
+    let dir = config.dir.clone();
+    let (wal_dir, quarantine_dir) = (dir.join("wal"), dir.join("quarantine"));
+    for dir in [&dir, &wal_dir, &quarantine_dir] {
+        disk.ensure_dir(dir)
+            .map_err(StoreError::io("make directory", dir))?;
+    }
+    let lock_path = dir.join("lock");
+    let lock = disk
+        .lock(&lock_path)
+        .map_err(StoreError::io("lock", &lock_path))?
+        .ok_or_else(|| StoreError::Locked { dir: dir.clone() })?;
+    let catalogue_path = dir.join("catalog.redb");
+    let catalogue = Catalogue::open(&disk, &catalogue_path)?;
+    disk.sync_dir(&dir).map_err(StoreError::io("sync", &dir))?;
+    match meta::create_tables(&catalogue.database()) {
+        Err(meta::MetaError::Database(e)) => return Err(e.into()),
+        // Making tables fills none.
+        Err(meta::MetaError::Full { .. }) | Ok(()) => {}
+    }
+    let content = catalogue.read(&catalogue_path)?;
+
+    let mut recovery = Recovery {
+        deleted_files: delete_strays(&disk, &dir, &content)?,
+        ..Recovery::default()
+    };
+    let segments = open_segments(&disk, &dir, &catalogue, &content, &mut recovery)?;
+    let live = Live {
+        heads: AllHeads {
+            next: content.watermarks.low,
+            ..AllHeads::default()
+        },
+        segments: Arc::new(segments),
+        watermarks: content.watermarks,
+    };
+    let next_segment = content.next_segment;
+    let shared = Arc::new(Shared::new(
+        disk,
+        config,
+        catalogue,
+        lock,
+        live,
+        next_segment,
+    ));
+    shared.set_now(now);
+    shared.look_at_space()?;
+    let mut sealer = Sealer::new(shared.clone());
+    let replayed = replay_log(&shared, &wal_dir, &content, &mut sealer, &mut recovery)?;
+    note_log_damage(&shared, &replayed, now)?;
+    let sealed = content.watermarks.sealed.into_iter().max().unwrap_or(0);
+    let next = replayed.last.max(sealed).max(content.wal_synced) + 1;
+    shared.live().heads.next = next;
+    let wal = Wal::start(shared.disk.clone(), wal_dir, replayed.files, next)?;
+    recovery.torn_bytes = replayed.torn_bytes;
+    recovery.log_damage = replayed.damage;
+    Ok(Opened {
+        store: Store::new(shared.clone()),
+        writer: Writer::new(shared.clone(), wal),
+        keeper: Keeper::new(shared, content.clock),
+        sealer,
+        recovery,
+    })
+}
+
+/// Deletes segment files that the catalogue does not name and unfinished ones, and directories left
+/// empty. Only names that the store gives itself are touched.
+fn delete_strays(disk: &Disk, dir: &Path, content: &Content) -> Result<u64, StoreError> {
+    let named: BTreeSet<String> = content.segments.iter().map(SegmentRow::path).collect();
+    let mut deleted = 0;
+    for signal in Signal::ALL {
+        let signal_dir = dir.join(signal.name());
+        for partition in list(disk, &signal_dir)? {
+            let partition_dir = signal_dir.join(&partition.name);
+            if !partition.is_dir {
+                continue;
+            }
+            let mut left = 0;
+            for file in list(disk, &partition_dir)? {
+                let path = format!("{}/{}/{}", signal.name(), partition.name, file.name);
+                if file.is_dir || !is_segment_name(&file.name) || named.contains(&path) {
+                    left += 1;
+                    continue;
+                }
+                let path = partition_dir.join(&file.name);
+                disk.remove(&path)
+                    .map_err(StoreError::io("remove", &path))?;
+                deleted += 1;
+            }
+            if left == 0 {
+                disk.remove_dir(&partition_dir)
+                    .map_err(StoreError::io("remove", &partition_dir))?;
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+fn list(disk: &Disk, dir: &Path) -> Result<Vec<super::disk::Entry>, StoreError> {
+    disk.list(dir).map_err(StoreError::io("list", dir))
+}
+
+/// Ten digits and our suffix, finished or not.
+fn is_segment_name(name: &str) -> bool {
+    let name = name.strip_suffix(TMP_SUFFIX).unwrap_or(name);
+    let digits = name.strip_suffix(SEGMENT_SUFFIX).unwrap_or("");
+    digits.len() == 10 && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn open_segments(
+    disk: &Disk,
+    dir: &Path,
+    catalogue: &Catalogue,
+    content: &Content,
+    recovery: &mut Recovery,
+) -> Result<Segments, StoreError> {
+    let mut segments = Segments::default();
+    segments
+        .damaged
+        .extend(content.quarantine.iter().cloned().map(Arc::new));
+    let mut edit = Edit::default();
+    for row in &content.segments {
+        let path = dir.join(row.path());
+        let error = match open_segment(disk, &path, row) {
+            Ok(segment) => {
+                segments.list.push(Arc::new(segment));
+                continue;
+            }
+            Err(e @ (StoreError::Corrupt { .. } | StoreError::Io { .. })) => e,
+            Err(e) => return Err(e),
+        };
+        let damaged = Damaged {
+            path: format!("quarantine/{}-{:010}.seg", row.signal.name(), row.id),
+            signal: Some(row.signal),
+            first: row.first,
+            last: row.last,
+            why: error.to_string(),
+        };
+        tracing::error!(%error, "segment put into quarantine");
+        edit.remove.push(row.id);
+        edit.quarantine.push(damaged);
+    }
+    if edit.remove.is_empty() {
+        return Ok(segments);
+    }
+    // The row goes first: a file that is moved but still named would look like a lost one.
+    catalogue.apply(&edit)?;
+    for (id, damaged) in edit.remove.iter().zip(&edit.quarantine) {
+        let row = content.segments.iter().find(|row| row.id == *id);
+        let from = dir.join(row.expect("it was taken from there").path());
+        match disk.rename(&from, &dir.join(&damaged.path)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("move to quarantine", &from)(e));
+            }
+            _ => {}
+        }
+        segments.damaged.push(Arc::new(damaged.clone()));
+    }
+    recovery.quarantined = edit.quarantine;
+    Ok(segments)
+}
+
+fn open_segment(disk: &Disk, path: &Path, row: &SegmentRow) -> Result<Segment, StoreError> {
+    let file = disk.open(path).map_err(StoreError::io("open", path))?;
+    Segment::open(file, row.clone())
+}
+
+/// Fills the heads from the log, sealing them on the way as a running store does, so that a replay
+/// needs no more memory than that.
+fn replay_log(
+    shared: &Shared,
+    dir: &Path,
+    content: &Content,
+    sealer: &mut Sealer,
+    recovery: &mut Recovery,
+) -> Result<Replayed, StoreError> {
+    let since = shared.keys_since();
+    let recent = |key: &Key| key.1 >= since;
+    recovery.keys = content.keys.iter().copied().filter(recent).collect();
+    let expect = Expect {
+        low: content.watermarks.low,
+        synced: content.wal_synced,
+    };
+    let mut undecodable = Vec::new();
+    let mut replayed = replay::replay(&shared.disk, dir, expect, &mut |header, payload| {
+        if header.sequence <= content.watermarks.sealed(header.signal) {
+            return Ok(());
+        }
+        let Some(batch) = decode(header, payload) else {
+            undecodable.push(header.sequence);
+            return Ok(());
+        };
+        recovery.replayed_frames += 1;
+        recovery.replayed_records += batch.rows();
+        if header.received >= since {
+            recovery.keys.push((header.key, header.received));
+        }
+        if let Some(signal) = shared.push(batch, header.sequence, header.received) {
+            shared.seal(signal);
+            sealer.step()?;
+        }
+        Ok(())
+    })?;
+    // The checksum is right and the request is not one: written wrongly, or a damaged page cache.
+    if !undecodable.is_empty() {
+        replayed.damage.push(Damage {
+            path: dir.to_owned(),
+            offset: 0,
+            bytes: 0,
+            frames: undecodable.len() as u64,
+        });
+    }
+    recovery
+        .keys
+        .sort_unstable_by_key(|(_, received)| *received);
+    Ok(replayed)
+}
+
+fn decode(header: &Header, payload: &[u8]) -> Option<Batch> {
+    let request = Request {
+        bytes: frame::decompress(header, payload)?,
+        project: header.project,
+        received: header.received,
+    };
+    let chunk = match header.signal {
+        Signal::Logs => BatchChunk::Logs(LogChunk::parse(request).ok()?),
+        Signal::Traces => BatchChunk::Traces(SpanChunk::parse(request).ok()?),
+    };
+    Some(Batch {
+        chunk,
+        key: header.key,
+        wire: None,
+    })
+}
+
+/// Names damaged log files in the catalogue; they go to quarantine when the rest of them is sealed.
+fn note_log_damage(shared: &Shared, replayed: &Replayed, now: Timestamp) -> Result<(), StoreError> {
+    let damaged: Vec<Damaged> = replayed
+        .damage
+        .iter()
+        .map(|damage| {
+            let name = damage.path.file_name().unwrap_or_default();
+            Damaged {
+                path: format!("quarantine/wal-{}", name.to_string_lossy()),
+                signal: None,
+                first: now,
+                last: now,
+                why: format!(
+                    "{} bytes from byte {} of the log cannot be read, {} requests lost",
+                    damage.bytes, damage.offset, damage.frames
+                ),
+            }
+        })
+        .collect();
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    shared.catalogue.apply(&Edit {
+        quarantine: damaged.clone(),
+        ..Edit::default()
+    })?;
+    for damaged in damaged {
+        tracing::error!(path = %damaged.path, why = %damaged.why, "log damaged");
+        shared.publish(|live| {
+            let segments = Arc::make_mut(&mut live.segments);
+            segments.damaged.push(Arc::new(damaged));
+        });
+    }
+    Ok(())
+}

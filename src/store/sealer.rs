@@ -1,0 +1,234 @@
+//! Turns sealed heads into segments, one at a time, on its own thread. The crash rule: the file is
+//! durable under its name first, the catalogue's transaction second, the log's files go last (and
+//! by the writer).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::catalogue::{Edit, Key, SegmentRow, Watermarks};
+use super::disk::{self, File};
+use super::error::StoreError;
+use super::head::AllHeads;
+use super::partition::{Partition, RetentionClass, Span};
+use super::retention;
+use super::segments::{self, Sealed, SealedHead, Segment};
+use super::shared::Shared;
+use crate::model::{ProjectId, Signal};
+
+/// How long the sealer sleeps when nothing wakes it; also how soon it tries again on a full disk.
+const SEALER_NAP: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    shared: Arc<Shared>,
+}
+
+impl Sealer {
+    pub(super) fn new(shared: Arc<Shared>) -> Sealer {
+        Sealer { shared }
+    }
+
+    /// Seals heads as they come until the store closes or is poisoned. What is left is in the log.
+    pub(crate) fn run(mut self) {
+        while !self.shared.is_closed() && !self.shared.is_poisoned() {
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => self.shared.wait_for_work(SEALER_NAP),
+                Err(error) if error.is_out_of_space() => {
+                    tracing::warn!(%error, "head not sealed, disk full");
+                    self.shared.wait_closed(SEALER_NAP);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Seals and publishes the oldest waiting head; false when there is none.
+    ///
+    /// # Errors
+    /// When the volume is full the head waits on and the step may be tried again; any other error
+    /// has poisoned the store.
+    pub(crate) fn step(&mut self) -> Result<bool, StoreError> {
+        self.shared.check_not_poisoned()?;
+        let Some(head) = oldest(&self.shared.live().heads) else {
+            return Ok(false);
+        };
+        match self.publish(&head) {
+            Ok(()) => Ok(true),
+            Err(e @ StoreError::Io { .. }) if e.is_out_of_space() => {
+                self.shared.out_of_space();
+                Err(e)
+            }
+            Err(e) => Err(self.shared.poison(e)),
+        }
+    }
+
+    fn publish(&mut self, head: &SealedHead) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let span = self.partition_span();
+        let class = RetentionClass::default();
+        let sealed = segments::encode(head, &|at| Partition::of(at, span, class));
+        let mut opened = Vec::with_capacity(sealed.len());
+        for (project, sealed) in &sealed {
+            let row = self.row(signal(head), *project, sealed);
+            match create(shared, row, &sealed.bytes) {
+                Ok(segment) => opened.push(Arc::new(segment)),
+                Err(e) => {
+                    if e.is_out_of_space() {
+                        // The next try takes new names; these would stay until a restart.
+                        unlink(shared, opened.iter().map(|segment| &segment.row))?;
+                    }
+                    return Err(e);
+                }
+            }
+        }
+        let watermarks = self.watermarks_without(head);
+        shared.catalogue.apply(&Edit {
+            insert: opened.iter().map(|segment| segment.row.clone()).collect(),
+            watermarks: Some(watermarks),
+            keys: keys(head),
+            keys_since: shared.keys_since(),
+            clock: Some(shared.now()),
+            ..Edit::default()
+        })?;
+        shared.publish(|live| {
+            let segments = Arc::make_mut(&mut live.segments);
+            opened.into_iter().for_each(|s| segments.insert(s));
+            live.watermarks = watermarks;
+            match head {
+                SealedHead::Logs(_) => _ = live.heads.logs.sealing.pop_front(),
+                SealedHead::Traces(_) => _ = live.heads.traces.sealing.pop_front(),
+            }
+        });
+        Ok(())
+    }
+
+    fn row(&self, signal: Signal, project: ProjectId, sealed: &Sealed) -> SegmentRow {
+        let facts = &sealed.facts;
+        SegmentRow {
+            id: self.shared.next_segment.fetch_add(1, Ordering::Relaxed),
+            signal,
+            project,
+            partition: sealed.partition,
+            level: 0,
+            rows: facts.rows,
+            first: facts.first,
+            last: facts.last,
+            bytes: facts.bytes,
+            raw_bytes: facts.raw_bytes,
+            crc: facts.crc,
+        }
+    }
+
+    fn partition_span(&self) -> Span {
+        let shared = &self.shared;
+        let live = shared.live();
+        let rows = live.segments.list.iter().map(|segment| &segment.row);
+        retention::partition_span(rows, shared.config.retention.max_bytes)
+    }
+
+    /// How far the log is in segments once `head` is published.
+    fn watermarks_without(&self, head: &SealedHead) -> Watermarks {
+        let live = self.shared.live();
+        let mut watermarks = live.watermarks;
+        let last = match head {
+            SealedHead::Logs(head) => head.last_sequence,
+            SealedHead::Traces(head) => head.last_sequence,
+        };
+        watermarks.sealed[signal(head) as usize] = last;
+        watermarks.low = live.heads.low_without(signal(head));
+        watermarks
+    }
+}
+
+fn signal(head: &SealedHead) -> Signal {
+    match head {
+        SealedHead::Logs(_) => Signal::Logs,
+        SealedHead::Traces(_) => Signal::Traces,
+    }
+}
+
+fn keys(head: &SealedHead) -> Vec<Key> {
+    match head {
+        SealedHead::Logs(head) => head.keys.clone(),
+        SealedHead::Traces(head) => head.keys.clone(),
+    }
+}
+
+/// The waiting head with the lowest sequence: sealing in order lets the log go from its old end.
+fn oldest(heads: &AllHeads) -> Option<SealedHead> {
+    let logs = heads.logs.sealing.front();
+    let traces = heads.traces.sealing.front();
+    match (logs, traces) {
+        (Some(l), Some(t)) if t.first_sequence < l.first_sequence => {
+            Some(SealedHead::Traces(t.clone()))
+        }
+        (Some(l), _) => Some(SealedHead::Logs(l.clone())),
+        (None, Some(t)) => Some(SealedHead::Traces(t.clone())),
+        (None, None) => None,
+    }
+}
+
+fn create(shared: &Shared, row: SegmentRow, bytes: &[u8]) -> Result<Segment, StoreError> {
+    let path = shared.config.dir.join(row.path());
+    write(shared, &path, |file| file.append(bytes, &[]))?;
+    open(shared, row)
+}
+
+/// Writes a segment's file so that it is durable under its name, or leaves nothing behind when the
+/// volume is full.
+pub(super) fn write<T>(
+    shared: &Shared,
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> std::io::Result<T>,
+) -> Result<T, StoreError> {
+    let dir = path.parent().expect("a segment lies in its partition");
+    let disk = &shared.disk;
+    disk.ensure_dir(dir)
+        .map_err(StoreError::io("make directory", dir))?;
+    let mut given = None;
+    let written = disk::publish(disk, path, |file| {
+        given = Some(fill(file)?);
+        Ok(())
+    });
+    if let Err(e) = written {
+        let error = StoreError::io("write", path)(e);
+        if error.is_out_of_space() {
+            // Best effort: what stays is deleted at the next start.
+            let _gone = disk.remove(&disk::tmp_path(path));
+        }
+        return Err(error);
+    }
+    Ok(given.expect("publish() calls fill"))
+}
+
+/// Opens a segment just written, so that a file that cannot be read is never published.
+pub(super) fn open(shared: &Shared, row: SegmentRow) -> Result<Segment, StoreError> {
+    let path = shared.config.dir.join(row.path());
+    let file = shared
+        .disk
+        .open(&path)
+        .map_err(StoreError::io("open", &path))?;
+    Segment::open(file, row)
+}
+
+/// Unlinks the files of segments that the catalogue no longer names. Empty directories stay until
+/// the next start: the sealer may be about to write into one.
+pub(super) fn unlink<'a>(
+    shared: &Shared,
+    rows: impl IntoIterator<Item = &'a SegmentRow>,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let path = shared.config.dir.join(row.path());
+        match shared.disk.remove(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &path)(e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! What the writer, the sealer, the keeper and readers share: the heads and the list of segments
+//! under one short lock, and a few flags. No disk access while the lock is held.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::catalogue::{Catalogue, Watermarks};
+use super::config::Config;
+use super::disk::{Disk, Lock};
+use super::error::StoreError;
+use super::head::{AllHeads, SEALING_BYTES_MAX};
+use super::segments::Segments;
+use super::snapshot::Snapshot;
+use super::writer::{Batch, BatchChunk};
+use crate::model::{Signal, Timestamp};
+
+/// What readers see.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) heads: AllHeads,
+    pub(super) segments: Arc<Segments>,
+    /// As published in the catalogue.
+    pub(super) watermarks: Watermarks,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) disk: Disk,
+    pub(super) config: Config,
+    pub(super) catalogue: Catalogue,
+    /// Guards `Live`; held for pushes and for copying references, never across I/O.
+    live: Mutex<Live>,
+    /// A head waits for the sealer, the sealer has made room, or the store is closing.
+    changed: Condvar,
+    pub(super) next_segment: AtomicU64,
+    /// Published: all of the log below this sequence can go.
+    pub(super) low: AtomicU64,
+    pub(super) wal_bytes: AtomicU64,
+    now: AtomicU64,
+    poisoned: AtomicBool,
+    /// Free bytes when there were too few; `u64::MAX` when there are enough.
+    full_at: AtomicU64,
+    closed: AtomicBool,
+    _lock: Lock,
+}
+
+/// `Shared::full_at` when the disk has room.
+const NOT_FULL: u64 = u64::MAX;
+
+impl Shared {
+    pub(super) fn new(
+        disk: Disk,
+        config: Config,
+        catalogue: Catalogue,
+        lock: Lock,
+        live: Live,
+        next_segment: u64,
+    ) -> Shared {
+        let low = live.watermarks.low;
+        Shared {
+            disk,
+            config,
+            catalogue,
+            live: Mutex::new(live),
+            changed: Condvar::new(),
+            next_segment: AtomicU64::new(next_segment),
+            low: AtomicU64::new(low),
+            wal_bytes: AtomicU64::new(0),
+            now: AtomicU64::new(0),
+            poisoned: AtomicBool::new(false),
+            full_at: AtomicU64::new(NOT_FULL),
+            closed: AtomicBool::new(false),
+            _lock: lock,
+        }
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live
+            .lock()
+            .expect("nothing panics while it holds the lock")
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_now(&self, now: Timestamp) {
+        self.now.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Keys received before this are of no use any more.
+    pub(super) fn keys_since(&self) -> Timestamp {
+        let window = self.config.dedup_window.as_nanos();
+        self.now()
+            .saturating_sub(u64::try_from(window).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn quarantine_dir(&self) -> PathBuf {
+        self.config.dir.join("quarantine")
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Stops ingest until a restart, and hands the cause back.
+    pub(super) fn poison(&self, cause: StoreError) -> StoreError {
+        if !self.poisoned.swap(true, Ordering::AcqRel) {
+            tracing::error!(error = %cause, "storage poisoned, ingest stops until a restart");
+        }
+        self.changed.notify_all();
+        cause
+    }
+
+    pub(super) fn check_not_poisoned(&self) -> Result<(), StoreError> {
+        if self.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError::Poisoned`] or [`StoreError::DiskFull`].
+    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
+        self.check_not_poisoned()?;
+        match self.full_at.load(Ordering::Relaxed) {
+            NOT_FULL => Ok(()),
+            free => Err(self.disk_full(free)),
+        }
+    }
+
+    fn disk_full(&self, free: u64) -> StoreError {
+        let space = self.disk.space(&self.config.dir);
+        StoreError::DiskFull {
+            free,
+            min: space.map_or(0, |space| self.config.free_min(space)),
+        }
+    }
+
+    /// A write found no room: refuse until [`Shared::look_at_space`] sees enough again.
+    pub(super) fn out_of_space(&self) -> StoreError {
+        self.full_at.store(0, Ordering::Relaxed);
+        self.disk_full(0)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full_at.load(Ordering::Relaxed) != NOT_FULL
+    }
+
+    /// Compares the free room with what is kept free; says so once per change.
+    pub(super) fn look_at_space(&self) -> Result<(), StoreError> {
+        let dir = &self.config.dir;
+        let space = self
+            .disk
+            .space(dir)
+            .map_err(StoreError::io("measure", dir))?;
+        let min = self.config.free_min(space);
+        let full_at = if space.free < min {
+            space.free
+        } else {
+            NOT_FULL
+        };
+        let before = self.full_at.swap(full_at, Ordering::Relaxed);
+        if (before == NOT_FULL) != (full_at == NOT_FULL) {
+            let (free, full) = (space.free, full_at != NOT_FULL);
+            tracing::warn!(full, free, min, "room on the volume");
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Under the lock, so that a thread about to wait cannot miss it.
+        let _live = self.live();
+        self.changed.notify_all();
+    }
+
+    /// Makes a logged request visible; the signal whose head is to be sealed now, if any.
+    pub(super) fn push(&self, batch: Batch, sequence: u64, now: Timestamp) -> Option<Signal> {
+        let key = batch.key;
+        let mut live = self.live();
+        let heads = &mut live.heads;
+        heads.next = sequence + 1;
+        let signal = match batch.chunk {
+            BatchChunk::Logs(chunk) => {
+                heads.logs.active.push(Arc::new(chunk), sequence, key, now);
+                Signal::Logs
+            }
+            BatchChunk::Traces(chunk) => {
+                let chunk = Arc::new(chunk);
+                heads.traces.active.push(chunk, sequence, key, now);
+                Signal::Traces
+            }
+        };
+        heads.is_due(signal, now).then_some(signal)
+    }
+
+    pub(super) fn seal(&self, signal: Signal) {
+        self.live().heads.seal(signal);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_due(&self, signal: Signal, now: Timestamp) -> bool {
+        self.live().heads.is_due(signal, now)
+    }
+
+    /// Whether the active head of a signal holds frames up to `sequence`.
+    pub(super) fn holds_before(&self, signal: Signal, sequence: u64) -> bool {
+        let first = self.live().heads.active_first(signal);
+        first.is_some_and(|first| first <= sequence)
+    }
+
+    /// Waits until the heads that wait to be sealed are within their bound; gives their bytes.
+    pub(super) fn wait_for_room(&self, wait_max: Duration) -> u64 {
+        let busy =
+            |live: &mut Live| live.heads.sealing_bytes() > SEALING_BYTES_MAX && !self.is_poisoned();
+        let waited = self
+            .changed
+            .wait_timeout_while(self.live(), wait_max, busy)
+            .expect("nothing panics while it holds the lock");
+        waited.0.heads.sealing_bytes()
+    }
+
+    /// Waits until a head is to be sealed or the store closes.
+    pub(super) fn wait_for_work(&self, wait_max: Duration) {
+        let idle = |live: &mut Live| live.heads.sealing_bytes() == 0 && !self.is_closed();
+        let _waited = self
+            .changed
+            .wait_timeout_while(self.live(), wait_max, idle)
+            .expect("nothing panics while it holds the lock");
+    }
+
+    /// Waits for the store to close.
+    pub(super) fn wait_closed(&self, wait_max: Duration) {
+        let _waited = self
+            .changed
+            .wait_timeout_while(self.live(), wait_max, |_| !self.is_closed())
+            .expect("nothing panics while it holds the lock");
+    }
+
+    /// Replaces part of what readers see, in one step.
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Live)) {
+        let mut live = self.live();
+        change(&mut live);
+        self.low.store(live.watermarks.low, Ordering::Release);
+        drop(live);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let now = self.now();
+        let (logs, traces, segments) = {
+            let live = self.live();
+            let heads = &live.heads;
+            let segments = live.segments.clone();
+            (heads.logs.groups(), heads.traces.groups(), segments)
+        };
+        let retention = &self.config.retention;
+        Snapshot {
+            now,
+            cutoffs: Signal::ALL.map(|signal| retention.cutoff(signal, now)),
+            logs: logs.into(),
+            traces: traces.into(),
+            segments,
+        }
+    }
+}

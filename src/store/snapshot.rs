@@ -1,0 +1,86 @@
+//! The store at one moment, as readers see it: heads and segments by reference. Files stay readable
+//! while a snapshot holds them, also after retention has unlinked them.
+
+use std::sync::Arc;
+
+use super::catalogue::Damaged;
+use super::head::{Entry, Group};
+use super::prune::{LogPrune, SpanPrune};
+use super::segments::Segments;
+use super::unit::{LogUnit, SpanUnit, Wanted};
+use crate::model::{LogEntry, Signal, SpanEntry, TimeRange, Timestamp};
+
+/// Cheap to make (two lists of references), cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(super) now: Timestamp,
+    pub(super) cutoffs: [Timestamp; Signal::ALL.len()],
+    pub(super) logs: Arc<[Arc<Group<LogEntry>>]>,
+    pub(super) traces: Arc<[Arc<Group<SpanEntry>>]>,
+    pub(super) segments: Arc<Segments>,
+}
+
+impl Snapshot {
+    /// The store's clock when it was made.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Records before this are past retention and must never be shown.
+    pub(crate) fn cutoff(&self, signal: Signal) -> Timestamp {
+        self.cutoffs[signal as usize]
+    }
+
+    /// Units that may hold matching log records, the one with the newest record first. A unit may
+    /// also hold records outside of `range` or past retention: the caller filters by
+    /// [`Snapshot::visible`].
+    pub(crate) fn logs(&self, range: TimeRange, prune: &LogPrune) -> Vec<LogUnit> {
+        let range = self.visible(Signal::Logs, range);
+        let wanted = Arc::new(Wanted {
+            range,
+            prune: prune.clone(),
+        });
+        let mut units: Vec<LogUnit> = overlapping(&self.logs, range)
+            .map(|group| LogUnit::head(group, wanted.clone()))
+            .collect();
+        self.segments.logs(range, prune, &mut units);
+        units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
+        units
+    }
+
+    /// As [`Snapshot::logs`], for spans.
+    pub(crate) fn spans(&self, range: TimeRange, prune: &SpanPrune) -> Vec<SpanUnit> {
+        let range = self.visible(Signal::Traces, range);
+        let wanted = Arc::new(Wanted {
+            range,
+            prune: prune.clone(),
+        });
+        let mut units: Vec<SpanUnit> = overlapping(&self.traces, range)
+            .map(|group| SpanUnit::head(group, wanted.clone()))
+            .collect();
+        self.segments.spans(range, prune, &mut units);
+        units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
+        units
+    }
+
+    /// The part of `range` that is within retention.
+    pub(crate) fn visible(&self, signal: Signal, range: TimeRange) -> TimeRange {
+        let start = range.start().max(self.cutoff(signal));
+        TimeRange::new(start, range.end().max(start)).expect("the end is not before the start")
+    }
+
+    /// What is known to be damaged and overlaps `range`: an answer without it is partial.
+    pub(crate) fn damaged(&self, signal: Signal, range: TimeRange) -> Vec<Arc<Damaged>> {
+        self.segments.damaged(signal, self.visible(signal, range))
+    }
+}
+
+fn overlapping<E: Entry>(
+    groups: &[Arc<Group<E>>],
+    range: TimeRange,
+) -> impl Iterator<Item = Arc<Group<E>>> {
+    groups
+        .iter()
+        .filter(move |group| group.rows > 0 && range.overlaps(group.first, group.last))
+        .cloned()
+}

@@ -1,0 +1,90 @@
+//! Figures about the store. Read from memory; only the free room is asked of the disk.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use super::shared::Shared;
+use crate::model::{Signal, Timestamp};
+
+/// Levels told apart; deeper ones are counted with the last.
+const LEVELS: usize = 4;
+
+/// Everything that is stored, in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stats {
+    /// In the order of [`Signal::ALL`].
+    pub(crate) signals: [SignalStats; Signal::ALL.len()],
+    pub(crate) wal_bytes: u64,
+    /// Bytes of the volume; 0 when the disk does not tell.
+    pub(crate) disk_free: u64,
+    pub(crate) disk_total: u64,
+    /// What ingest leaves free.
+    pub(crate) disk_free_min: u64,
+    /// Ingest is refused because less than that is free.
+    pub(crate) disk_full: bool,
+    /// Ingest is refused until a restart because a write or sync failed.
+    pub(crate) poisoned: bool,
+    /// Segments and parts of the log that cannot be read.
+    pub(crate) quarantined: u64,
+}
+
+/// The figures of one signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SignalStats {
+    /// Records in segments and heads.
+    pub(crate) records: u64,
+    /// Bytes of segment files.
+    pub(crate) bytes: u64,
+    /// OTLP bytes that are in those files.
+    pub(crate) raw_bytes: u64,
+    pub(crate) partitions: u64,
+    /// Segments per level; the last counts all deeper ones too.
+    pub(crate) segments: [u64; LEVELS],
+    /// Records and heap bytes of the heads.
+    pub(crate) head_records: u64,
+    pub(crate) head_bytes: u64,
+    /// Places of the oldest and newest record in segments.
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) newest: Option<Timestamp>,
+}
+
+pub(super) fn stats(shared: &Shared) -> Stats {
+    let (segments, heads) = {
+        let live = shared.live();
+        let heads = &live.heads;
+        let logs = (heads.logs.rows(), heads.logs.bytes());
+        let traces = (heads.traces.rows(), heads.traces.bytes());
+        (live.segments.clone(), [traces, logs])
+    };
+    let space = shared.disk.space(&shared.config.dir).ok();
+    let mut stats = Stats {
+        wal_bytes: shared.wal_bytes.load(Ordering::Relaxed),
+        disk_free: space.map_or(0, |space| space.free),
+        disk_total: space.map_or(0, |space| space.total),
+        disk_free_min: space.map_or(0, |space| shared.config.free_min(space)),
+        disk_full: shared.is_full(),
+        poisoned: shared.is_poisoned(),
+        quarantined: segments.damaged.len() as u64,
+        ..Stats::default()
+    };
+    let mut partitions = BTreeSet::new();
+    for segment in &segments.list {
+        let row = &segment.row;
+        let signal = &mut stats.signals[row.signal as usize];
+        signal.records += row.rows;
+        signal.bytes += row.bytes;
+        signal.raw_bytes += row.raw_bytes;
+        signal.segments[usize::from(row.level).min(LEVELS - 1)] += 1;
+        signal.oldest = Some(signal.oldest.map_or(row.first, |t| t.min(row.first)));
+        signal.newest = Some(signal.newest.map_or(row.last, |t| t.max(row.last)));
+        if partitions.insert((row.signal, row.partition)) {
+            signal.partitions += 1;
+        }
+    }
+    for (signal, (records, bytes)) in stats.signals.iter_mut().zip(heads) {
+        signal.records += records;
+        signal.head_records = records;
+        signal.head_bytes = bytes;
+    }
+    stats
+}

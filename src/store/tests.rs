@@ -1,0 +1,291 @@
+//! The store as a whole, over the simulated disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::disk::Space;
+use super::disk::sim::{Fault, World};
+use super::fixture::{SECOND, START, batch, config, numbers, sim};
+use super::*;
+use crate::model::{Signal, Timestamp};
+
+fn opened(world: &Arc<World>, now: Timestamp) -> Opened {
+    open(config(), sim(world), now).expect("the disk is good")
+}
+
+fn all(numbers: std::ops::Range<u64>, rows: u64) -> BTreeMap<u64, u64> {
+    numbers.map(|n| (n, rows)).collect()
+}
+
+#[test]
+fn appended_records_are_visible_at_once_and_after_a_kill() {
+    let world = World::new();
+    let mut first = opened(&world, START);
+    for n in 0..10 {
+        for signal in Signal::ALL {
+            let batch = batch(signal, n, 3, START);
+            first.writer.append(batch).expect("accepted");
+            assert_eq!(
+                numbers(&first.store, signal).expect("readable"),
+                all(0..n + 1, 3)
+            );
+        }
+    }
+    let world = world.restart_after_kill();
+    let second = opened(&world, START);
+    assert_eq!(second.recovery.replayed_frames, 20);
+    assert_eq!(second.recovery.keys.len(), 20);
+    assert!(second.recovery.log_damage.is_empty());
+    for signal in Signal::ALL {
+        assert_eq!(
+            numbers(&second.store, signal).expect("readable"),
+            all(0..10, 3)
+        );
+    }
+}
+
+#[test]
+fn compressed_requests_are_logged_as_they_came() {
+    let world = World::new();
+    let mut first = opened(&world, START);
+    let mut batch = batch(Signal::Logs, 1, 500, START);
+    let BatchChunk::Logs(chunk) = &batch.chunk else {
+        unreachable!("made as logs")
+    };
+    let wire = zstd::encode_all(&chunk.request.bytes[..], 1).expect("memory");
+    let wire_bytes = wire.len() as u64;
+    batch.wire = Some((Encoding::Zstd, wire.into()));
+    first.writer.append(batch).expect("accepted");
+    assert!(first.store.stats().wal_bytes < wire_bytes + 200);
+    let second = opened(&world.restart_after_kill(), START);
+    assert_eq!(
+        numbers(&second.store, Signal::Logs).expect("readable"),
+        all(1..2, 500)
+    );
+}
+
+#[test]
+fn sealed_heads_become_segments_and_the_log_goes() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    for n in 0..4 {
+        store
+            .writer
+            .append(batch(Signal::Logs, n, 20_000, START))
+            .expect("accepted");
+    }
+    store
+        .writer
+        .append(batch(Signal::Traces, 9, 10, START))
+        .expect("accepted");
+    while store.sealer.step().expect("a good disk") {}
+    let late = START.saturating_add(700 * SECOND);
+    store.writer.tick(late).expect("a good disk");
+    while store.sealer.step().expect("a good disk") {}
+    store.writer.tick(late).expect("a good disk");
+    let stats = store.store.stats();
+    assert_eq!(stats.signals[Signal::Logs as usize].segments[0], 2);
+    assert_eq!(stats.signals[Signal::Traces as usize].segments[0], 1);
+    assert_eq!(stats.wal_bytes, wal::FILE_HEADER_BYTES);
+    assert_eq!(
+        numbers(&store.store, Signal::Logs).expect("readable"),
+        all(0..4, 20_000)
+    );
+
+    let again = opened(&world.restart_after_kill(), late);
+    assert_eq!(again.recovery.replayed_frames, 0);
+    assert_eq!(
+        again.recovery.keys,
+        [],
+        "all are older than the dedup window"
+    );
+    assert_eq!(
+        numbers(&again.store, Signal::Logs).expect("readable"),
+        all(0..4, 20_000)
+    );
+    assert_eq!(
+        numbers(&again.store, Signal::Traces).expect("readable"),
+        all(9..10, 10)
+    );
+}
+
+#[test]
+fn keys_of_sealed_requests_survive_the_log() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    store
+        .writer
+        .append(batch(Signal::Logs, 7, 40_000, START))
+        .expect("accepted");
+    while store.sealer.step().expect("a good disk") {}
+    store.writer.tick(START).expect("a good disk");
+    let soon = START.saturating_add(60 * SECOND);
+    let again = opened(&world.restart_after_kill(), soon);
+    assert_eq!(again.recovery.replayed_frames, 0);
+    assert_eq!(again.recovery.keys, [(7, START)]);
+}
+
+#[test]
+fn full_disk_refuses_by_name_and_resumes_by_itself() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    store
+        .writer
+        .append(batch(Signal::Logs, 0, 1, START))
+        .expect("accepted");
+    let space = |free| Space {
+        free,
+        total: 10_000_000_000,
+    };
+    world.set_space(space(400_000_000));
+    store.writer.tick(START).expect("looking is no write");
+    let refused = store.writer.append(batch(Signal::Logs, 1, 1, START));
+    assert!(matches!(
+        refused,
+        Err(StoreError::DiskFull {
+            free: 400_000_000,
+            min: 500_000_000
+        })
+    ));
+    assert_eq!(
+        numbers(&store.store, Signal::Logs).expect("readable"),
+        all(0..1, 1)
+    );
+    world.set_space(space(600_000_000));
+    store.writer.tick(START).expect("looking is no write");
+    store
+        .writer
+        .append(batch(Signal::Logs, 1, 1, START))
+        .expect("accepted again");
+    assert_eq!(
+        numbers(&store.store, Signal::Logs).expect("readable"),
+        all(0..2, 1)
+    );
+}
+
+#[test]
+fn write_that_finds_no_room_leaves_nothing_behind() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    store
+        .writer
+        .append(batch(Signal::Logs, 0, 1, START))
+        .expect("accepted");
+    world.inject(0, Fault::Enospc);
+    let refused = store.writer.append(batch(Signal::Logs, 1, 1, START));
+    assert!(
+        matches!(refused, Err(StoreError::DiskFull { .. })),
+        "{refused:?}"
+    );
+    assert!(!store.store.is_poisoned());
+    store.writer.tick(START).expect("there is room again");
+    store
+        .writer
+        .append(batch(Signal::Logs, 2, 1, START))
+        .expect("accepted");
+    let again = opened(&world.restart_after_kill(), START);
+    assert!(again.recovery.log_damage.is_empty());
+    assert_eq!(again.recovery.torn_bytes, 0);
+    let found = numbers(&again.store, Signal::Logs).expect("readable");
+    assert_eq!(found, BTreeMap::from([(0, 1), (2, 1)]));
+}
+
+#[test]
+fn damaged_middle_of_the_log_is_told_and_the_rest_is_kept() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    for n in 0..10 {
+        store
+            .writer
+            .append(batch(Signal::Logs, n, 1, START))
+            .expect("accepted");
+        store.writer.sync().expect("a good disk");
+    }
+    drop(store);
+    let world = world.restart_after_kill();
+    let (path, bytes) = world
+        .files()
+        .into_iter()
+        .find(|(path, _)| path.starts_with("/data/wal"))
+        .expect("the log");
+    world.corrupt(&path, bytes / 2, 0x10);
+    let again = opened(&world, START);
+    let found = numbers(&again.store, Signal::Logs).expect("readable");
+    assert_eq!(found.len(), 9);
+    assert_eq!(again.recovery.log_damage.len(), 1);
+    assert_eq!(again.recovery.log_damage[0].frames, 1);
+    assert_eq!(again.store.stats().quarantined, 1);
+}
+
+#[test]
+fn damaged_or_missing_segments_are_quarantined_and_the_rest_is_served() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    for n in 0..3 {
+        store
+            .writer
+            .append(batch(Signal::Logs, n, 40_000, START))
+            .expect("accepted");
+        while store.sealer.step().expect("a good disk") {}
+    }
+    store.writer.tick(START).expect("a good disk");
+    drop(store);
+    let world = world.restart_after_kill();
+    let segments: Vec<_> = world
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "seg"))
+        .collect();
+    world.truncate(&segments[0].0, segments[0].1 / 2);
+    let again = opened(&world, START);
+    assert_eq!(again.recovery.quarantined.len(), 1);
+    assert_eq!(
+        numbers(&again.store, Signal::Logs).expect("readable"),
+        all(1..3, 40_000)
+    );
+    let range = crate::model::TimeRange::ALL;
+    assert_eq!(again.store.snapshot().damaged(Signal::Logs, range).len(), 1);
+    assert_eq!(
+        again.store.snapshot().damaged(Signal::Traces, range).len(),
+        0
+    );
+    let third = opened(&world.restart_after_kill(), START);
+    assert_eq!(third.recovery.quarantined.len(), 0, "told once");
+    assert_eq!(third.store.stats().quarantined, 1, "and remembered");
+}
+
+#[test]
+fn small_segments_merge_and_keep_every_record() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    for n in 0..8 {
+        store
+            .writer
+            .append(batch(Signal::Logs, n, 33_000, START))
+            .expect("accepted");
+        while store.sealer.step().expect("a good disk") {}
+    }
+    let before = store.store.snapshot();
+    let round = store.keeper.maintain(START).expect("a good disk");
+    assert_eq!((round.merged, round.dropped), (1, 0));
+    let stats = store.store.stats();
+    assert_eq!(stats.signals[Signal::Logs as usize].segments, [0, 1, 0, 0]);
+    assert_eq!(
+        numbers(&store.store, Signal::Logs).expect("readable"),
+        all(0..8, 33_000)
+    );
+    let units = before.logs(crate::model::TimeRange::ALL, &LogPrune::default());
+    let rows: u64 = units.iter().map(LogUnit::rows).sum();
+    assert_eq!(
+        rows,
+        8 * 33_000,
+        "an older snapshot still reads what was merged away"
+    );
+    drop(store);
+    let again = opened(&world.restart_after_kill(), START);
+    assert_eq!(again.recovery.deleted_files, 0);
+    assert_eq!(
+        numbers(&again.store, Signal::Logs).expect("readable"),
+        all(0..8, 33_000)
+    );
+}

@@ -1,0 +1,238 @@
+//! The one writer: log first, then the head. What it has accepted survives a kill and is visible to
+//! the next snapshot. Owned by one thread; readers and the sealer never wait for the disk with it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::error::StoreError;
+use super::head::SEALING_BYTES_MAX;
+use super::shared::Shared;
+use super::wal::frame::Encoding;
+use super::wal::{Record, UNSYNCED_BYTES_MAX, WAL_BYTES_MAX, Wal};
+use crate::model::{LogChunk, Signal, SpanChunk, Timestamp};
+
+/// How long an append waits for the sealer before it refuses. Encoding a head takes about 50 ms;
+/// longer than this means the disk hangs.
+const SEALER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Log bytes at which heads are sealed although they are small, because they keep old files alive.
+const WAL_BYTES_SEAL: u64 = WAL_BYTES_MAX / 2;
+
+/// Appended bytes after which free room is looked at again, beside every tick.
+const SPACE_CHECK_BYTES: u64 = 16 << 20;
+
+/// The timer of fdatasync (design.md section 3).
+const SYNC_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// One admitted request.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) chunk: BatchChunk,
+    /// Hash of the decompressed request, by which a retry is known.
+    pub(crate) key: u128,
+    /// The bytes as they came, when they are compressed and were not rewritten: logged instead of
+    /// the chunk's own, so that nothing is compressed for the log.
+    pub(crate) wire: Option<(Encoding, Bytes)>,
+}
+
+#[derive(Debug)]
+pub(crate) enum BatchChunk {
+    Logs(LogChunk),
+    Traces(SpanChunk),
+}
+
+impl Batch {
+    /// Records in it.
+    pub(crate) fn rows(&self) -> u64 {
+        match &self.chunk {
+            BatchChunk::Logs(chunk) => chunk.entries.len() as u64,
+            BatchChunk::Traces(chunk) => chunk.entries.len() as u64,
+        }
+    }
+
+    fn record(&self) -> Record<'_> {
+        let (signal, request) = match &self.chunk {
+            BatchChunk::Logs(chunk) => (Signal::Logs, &chunk.request),
+            BatchChunk::Traces(chunk) => (Signal::Traces, &chunk.request),
+        };
+        let (encoding, payload) = match &self.wire {
+            Some((encoding, bytes)) => (*encoding, bytes),
+            None => (Encoding::Identity, &request.bytes),
+        };
+        Record {
+            signal,
+            project: request.project,
+            received: request.received,
+            key: self.key,
+            encoding,
+            payload,
+            raw_bytes: request.bytes.len() as u64,
+        }
+    }
+}
+
+/// See the module. Dropping it without [`Writer::close`] is what a kill does.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    wal: Wal,
+    /// The log has been cleaned up to here.
+    removed_below: u64,
+    bytes_since_check: u64,
+    synced_at: Timestamp,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, wal: Wal) -> Writer {
+        shared.wal_bytes.store(wal.bytes(), Ordering::Relaxed);
+        Writer {
+            shared,
+            wal,
+            removed_below: 0,
+            bytes_since_check: 0,
+            synced_at: Timestamp(0),
+        }
+    }
+
+    /// Logs a request with one write(2) and makes it visible.
+    ///
+    /// # Errors
+    /// Nothing of the request is kept. [`StoreError::DiskFull`], [`StoreError::WalFull`] and
+    /// [`StoreError::Behind`] pass by themselves; [`StoreError::Poisoned`] and whatever poisons last
+    /// until a restart.
+    pub(crate) fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.shared.check_writable()?;
+        self.wait_for_sealer()?;
+        let sequence = match self.wal.append(&batch.record()) {
+            Ok(sequence) => sequence,
+            Err(e) if e.is_out_of_space() => return Err(self.shared.out_of_space()),
+            Err(e @ (StoreError::TooLarge { .. } | StoreError::WalFull { .. })) => return Err(e),
+            Err(e) => return Err(self.shared.poison(e)),
+        };
+        let now = batch.record().received;
+        self.bytes_since_check += batch.record().payload.len() as u64;
+        let due = self.shared.push(batch, sequence, now);
+        if let Some(signal) = due {
+            self.seal(signal)?;
+        }
+        self.shared
+            .wal_bytes
+            .store(self.wal.bytes(), Ordering::Relaxed);
+        self.after_append()
+    }
+
+    /// The request is kept and visible already. A failure here poisons the store; the refused sender
+    /// comes again after the restart and is known by its key.
+    fn after_append(&mut self) -> Result<(), StoreError> {
+        if self.wal.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
+            self.sync()?;
+        }
+        if self.wal.bytes() > WAL_BYTES_SEAL {
+            self.unpin_log()?;
+        }
+        if self.bytes_since_check >= SPACE_CHECK_BYTES {
+            self.bytes_since_check = 0;
+            self.shared.look_at_space()?;
+        }
+        self.clean_log()
+    }
+
+    /// Makes everything appended durable: the timer's work, or before a grouped answer when
+    /// `durability = "sync"`.
+    ///
+    /// # Errors
+    /// The sync failed; the store is poisoned and must not claim anything since the last success.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        self.shared.check_not_poisoned()?;
+        self.wal.sync().map_err(|e| self.shared.poison(e))
+    }
+
+    /// To be called about once a second, also when nothing comes in: syncs, seals what is old,
+    /// looks at the room left, removes log files.
+    ///
+    /// # Errors
+    /// As [`Writer::sync`].
+    pub(crate) fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.shared.set_now(now);
+        self.shared.check_not_poisoned()?;
+        let since = now.0.abs_diff(self.synced_at.0);
+        if since >= SYNC_INTERVAL_NS {
+            self.synced_at = now;
+            self.sync()?;
+        }
+        self.shared.look_at_space()?;
+        for signal in Signal::ALL {
+            if self.shared.is_due(signal, now) {
+                self.seal(signal)?;
+            }
+        }
+        self.clean_log()
+    }
+
+    /// A clean stop: everything durable, and a note that it is, so that later damage cannot pass
+    /// for the torn end of a power cut.
+    pub(crate) fn close(mut self) -> Result<(), StoreError> {
+        self.shared.close();
+        self.sync()?;
+        let synced = self.wal.synced();
+        let noted = self.shared.catalogue.close(synced);
+        noted.map_err(|e| self.shared.poison(e))
+    }
+
+    /// Hands the active head to the sealer. The log moves on to a new file, and the old one is
+    /// durable before anything of it can be in a segment.
+    pub(super) fn seal(&mut self, signal: Signal) -> Result<(), StoreError> {
+        self.sync()?;
+        match self.wal.rotate() {
+            Ok(()) => self.shared.seal(signal),
+            // Not sealed, nothing lost: the head grows until there is room.
+            Err(e) if e.is_out_of_space() => _ = self.shared.out_of_space(),
+            Err(e) => return Err(self.shared.poison(e)),
+        }
+        Ok(())
+    }
+
+    /// Seals heads that keep the oldest file of a large log alive.
+    fn unpin_log(&mut self) -> Result<(), StoreError> {
+        let oldest = self.wal.oldest_last();
+        for signal in Signal::ALL {
+            if self.shared.holds_before(signal, oldest) {
+                self.seal(signal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes log files whose every record is in a published segment.
+    fn clean_log(&mut self) -> Result<(), StoreError> {
+        let low = self.shared.low.load(Ordering::Acquire);
+        if low <= self.removed_below {
+            return Ok(());
+        }
+        self.removed_below = low;
+        let quarantine = self.shared.quarantine_dir();
+        self.wal
+            .remove_below(low, &quarantine)
+            .map_err(|e| self.shared.poison(e))?;
+        self.shared
+            .wal_bytes
+            .store(self.wal.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Backpressure: heads that wait to be encoded have a bound in bytes.
+    fn wait_for_sealer(&self) -> Result<(), StoreError> {
+        let waiting = self.shared.wait_for_room(SEALER_WAIT_MAX);
+        if waiting > SEALING_BYTES_MAX {
+            let max = SEALING_BYTES_MAX;
+            return Err(StoreError::Behind {
+                bytes: waiting,
+                max,
+            });
+        }
+        Ok(())
+    }
+}
