@@ -22,6 +22,7 @@ mod plain;
 mod prune;
 mod retention;
 mod sealer;
+pub(crate) mod segment;
 mod segments;
 mod shared;
 mod snapshot;

@@ -1,0 +1,202 @@
+//! Columns of byte strings: constant, a dictionary, or the strings themselves, which may be numbers in
+//! disguise ([`super::textual`]).
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::super::cursor::{Damage, put_varint};
+use super::index::{self, Naming};
+use super::textual::{self, Form};
+use super::{Decoder, Encoder, check_count, ints};
+
+/// Encoding tags on disk.
+const CONST: u8 = 0;
+const PLAIN: u8 = 1;
+const NUMBERED: u8 = 2;
+const REPEATED: u8 = 3;
+const TEXTUAL: u8 = 4;
+
+/// A part of the buffer that holds the strings of a block while it is written: offset and length,
+/// in one number so that rows of numbers and of strings are kept alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece(pub(crate) u64);
+
+impl Piece {
+    /// The bytes of `arena` from `start` to its end.
+    pub(crate) fn since(arena: &[u8], start: usize) -> Piece {
+        Piece((start as u64) << 32 | (arena.len() - start) as u64)
+    }
+
+    pub(crate) fn get(self, arena: &[u8]) -> &[u8] {
+        let start = (self.0 >> 32) as usize;
+        &arena[start..start + (self.0 & 0xffff_ffff) as usize]
+    }
+}
+
+/// Writes a column of pieces of `arena`; the number of values is not written.
+pub(crate) fn put(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
+    let get = |piece: u64| Piece(piece).get(arena);
+    let Some(&first) = pieces.first() else {
+        return;
+    };
+    if pieces.iter().all(|piece| get(*piece) == get(first)) {
+        encoder.codes.push(CONST);
+        put_varint(&mut encoder.codes, get(first).len() as u64);
+        encoder.text.extend_from_slice(get(first));
+        return;
+    }
+    let repeats = encoder.index.build(
+        pieces.len(),
+        |row| xxh3_64(get(pieces[row])),
+        |a, b| get(pieces[a]) == get(pieces[b]),
+    );
+    if !repeats {
+        put_plain(encoder, arena, pieces);
+        return;
+    }
+    let (naming, _) = encoder.index.naming();
+    let mut distinct = encoder.buffer();
+    distinct.extend(encoder.index.firsts().map(|row| pieces[row]));
+    encoder.codes.push(match naming {
+        Naming::Number => NUMBERED,
+        Naming::Distance => REPEATED,
+    });
+    put_varint(&mut encoder.codes, distinct.len() as u64);
+    put_plain(encoder, arena, &distinct);
+    index::put_names(encoder, naming);
+    encoder.give_back(distinct);
+}
+
+fn put_plain(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
+    let texts = pieces.iter().map(|piece| Piece(*piece).get(arena));
+    let form = Form::of(texts.clone());
+    if form != Form::Plain {
+        encoder.codes.push(TEXTUAL);
+        encoder.codes.push(form.tag());
+        form.put(encoder, texts);
+        return;
+    }
+    encoder.codes.push(PLAIN);
+    let mut lengths = encoder.buffer();
+    lengths.extend(texts.clone().map(|text| text.len() as u64));
+    ints::put_plain(encoder, &lengths);
+    encoder.give_back(lengths);
+    texts.for_each(|text| encoder.text.extend_from_slice(text));
+}
+
+/// A decoded column of byte strings.
+#[derive(Debug, Default)]
+pub(crate) struct Strings {
+    bytes: Vec<u8>,
+    /// Start and length of each row's string.
+    rows: Vec<(u32, u32)>,
+}
+
+impl Strings {
+    /// The string of a row; rows are below the count the column was decoded with.
+    pub(crate) fn get(&self, row: usize) -> &[u8] {
+        let (start, len) = self.rows[row];
+        &self.bytes[start as usize..start as usize + len as usize]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Damage> {
+        let too_long = |_| Damage("the strings of a column have more than 4 GiB");
+        let start = u32::try_from(self.bytes.len()).map_err(too_long)?;
+        let len = u32::try_from(bytes.len()).map_err(too_long)?;
+        self.rows.push((start, len));
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Checks once that every string is UTF-8, so that rows need not be checked.
+    pub(crate) fn into_texts(self) -> Result<Texts, Damage> {
+        let not_text = Damage("a column of texts is not UTF-8");
+        let texts = Texts {
+            text: String::from_utf8(self.bytes).map_err(|_| not_text)?,
+            rows: self.rows,
+        };
+        let whole = |(start, len): &(u32, u32)| {
+            let (start, len) = (*start as usize, *len as usize);
+            texts.text.is_char_boundary(start) && texts.text.is_char_boundary(start + len)
+        };
+        if texts.rows.iter().all(whole) {
+            Ok(texts)
+        } else {
+            Err(not_text)
+        }
+    }
+}
+
+/// A decoded column of texts.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    text: String,
+    rows: Vec<(u32, u32)>,
+}
+
+impl Texts {
+    /// The text of a row; rows are below the count the column was decoded with.
+    pub(crate) fn get(&self, row: usize) -> &str {
+        let (start, len) = self.rows[row];
+        &self.text[start as usize..start as usize + len as usize]
+    }
+}
+
+/// Reads a column of `n` strings.
+pub(crate) fn decode(decoder: &mut Decoder<'_>, n: usize) -> Result<Strings, Damage> {
+    if n == 0 {
+        return Ok(Strings::default());
+    }
+    check_count(n)?;
+    let tag = decoder.codes.u8()?;
+    let naming = match tag {
+        CONST => {
+            let len = decoder.codes.number()?;
+            let bytes = decoder.text.take(len as usize)?.to_vec();
+            let rows = vec![(0, len); n];
+            return Ok(Strings { bytes, rows });
+        }
+        NUMBERED => Naming::Number,
+        REPEATED => Naming::Distance,
+        _ => return decode_plain(decoder, tag, n),
+    };
+    let n_distinct = decoder.codes.number()? as usize;
+    if n_distinct > n {
+        return Err(Damage("a column has more distinct values than rows"));
+    }
+    let tag = decoder.codes.u8()?;
+    let distinct = decode_plain(decoder, tag, n_distinct)?;
+    let names = index::names(decoder, naming, n, n_distinct)?;
+    Ok(Strings {
+        rows: names
+            .iter()
+            .map(|name| distinct.rows[*name as usize])
+            .collect(),
+        bytes: distinct.bytes,
+    })
+}
+
+fn decode_plain(decoder: &mut Decoder<'_>, tag: u8, n: usize) -> Result<Strings, Damage> {
+    let mut strings = Strings::default();
+    match tag {
+        PLAIN => {
+            for len in ints::decode_plain(decoder, n)? {
+                let len = usize::try_from(len).map_err(|_| Damage("a string is too long"))?;
+                strings.push(decoder.text.take(len)?)?;
+            }
+        }
+        TEXTUAL => {
+            let form = decoder.codes.u8()?;
+            let mut ok = Ok(());
+            textual::decode(form, decoder, n, |text| {
+                ok = ok.and(strings.push(text));
+            })?;
+            ok?;
+        }
+        _ => return Err(Damage("a column of strings has an unknown encoding")),
+    }
+    Ok(strings)
+}

@@ -1,0 +1,380 @@
+//! Writing log segments, block after block.
+
+use std::collections::HashMap;
+
+use memchr::memmem;
+
+use crate::model::otlp::GroupView;
+use crate::model::record::Lifted;
+use crate::model::{LogView, ProjectId, Timestamp, TraceId, ValueRef, write};
+use crate::store::LogPrune;
+
+use super::super::Format;
+use super::super::column::{Encoder, ints, push_hex};
+use super::super::cursor::zigzag;
+use super::super::dictionary::DictionaryBuilder;
+use super::super::directory::{Block, Directory, Part};
+use super::super::file::{Output, SegmentFacts, Tag};
+use super::super::interner::Interner;
+use super::super::tokens::{self, Token};
+use super::super::values::{Groups, Layout, Slot, ValueRows};
+use super::shape::{self, LogShape};
+use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, LogBlockFacts, Logs};
+
+/// How a time is told: by the record's place, as absent, or by its distance from the place.
+pub(super) const TIME_IS_PLACE: u64 = 0;
+pub(super) const TIME_IS_ZERO: u64 = 1;
+pub(super) const TIME_IS_APART: u64 = 2;
+
+/// In a body: the hexadecimal of the record's own trace id and span id. Both bytes never occur in
+/// UTF-8.
+pub(super) const OWN_TRACE: u8 = 0xff;
+pub(super) const OWN_SPAN: u8 = 0xfe;
+
+/// Numbers of a record's resource, scope and service in the part being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupNumbers {
+    resource: u32,
+    scope: u32,
+    pub(super) service: u32,
+}
+
+/// Writes one segment of one part. Records come block by block: by service, then by place in time.
+#[derive(Debug)]
+pub(super) struct LogWriter {
+    out: Vec<u8>,
+    directory: Directory<Logs>,
+    dictionary: DictionaryBuilder<LogShape>,
+    services: Interner,
+    traces: HashMap<TraceId, u32>,
+    trace_ids: Vec<u8>,
+    tokens: Vec<Token>,
+    encoder: Encoder,
+    block: OpenBlock,
+    facts: SegmentFacts,
+}
+
+/// The rows of the block being filled.
+#[derive(Debug, Default)]
+struct OpenBlock {
+    service: u32,
+    levels: u32,
+    shapes: Vec<u32>,
+    resources: Vec<u64>,
+    at: Vec<u64>,
+    time_kinds: Vec<u64>,
+    times: Vec<u64>,
+    observed_kinds: Vec<u64>,
+    observed: Vec<u64>,
+    traces: Vec<u64>,
+    spans: Vec<u64>,
+    bodies: ValueRows,
+    attributes: ValueRows,
+    raw: ValueRows,
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    key: Vec<u8>,
+    hex: Vec<u8>,
+}
+
+impl LogWriter {
+    /// `traces` are the distinct trace ids of the records to come; best in order of first appearance
+    /// in time, which makes their numbers small steps.
+    pub(super) fn new(traces: &[TraceId]) -> LogWriter {
+        let mut out = Vec::new();
+        Output::start(&mut out, Logs::MAGIC).expect("writing to memory does not fail");
+        let numbers = traces.iter().zip(1..);
+        LogWriter {
+            out,
+            directory: Directory::default(),
+            dictionary: DictionaryBuilder::default(),
+            services: Interner::default(),
+            traces: numbers.map(|(id, number)| (*id, number)).collect(),
+            trace_ids: traces.iter().flat_map(|id| id.0).collect(),
+            tokens: Vec::new(),
+            encoder: Encoder::default(),
+            block: OpenBlock::default(),
+            facts: SegmentFacts::default(),
+        }
+    }
+
+    /// Takes a resource and scope into the part.
+    pub(super) fn group(&mut self, project: ProjectId, group: &GroupView<'_>) -> GroupNumbers {
+        GroupNumbers {
+            resource: self.dictionary.resource(project, &group.resource),
+            scope: self.dictionary.scope(&group.scope),
+            service: self.services.intern(group.resource.service().as_bytes()),
+        }
+    }
+
+    /// Adds a record; `group` numbers its resource and scope.
+    pub(super) fn push(&mut self, log: &LogView<'_>, group: GroupNumbers) {
+        let block = &self.block;
+        let full = block.shapes.len() >= BLOCK_ROWS_MAX || block.n_bytes() >= BLOCK_BYTES_MAX;
+        if !block.shapes.is_empty() && (full || block.service != group.service) {
+            self.cut();
+        }
+        let trace = log.trace_id.map_or(0, |id| self.traces[&id]);
+        self.block.service = group.service;
+        self.block
+            .push(&mut self.dictionary, log, group, u64::from(trace));
+    }
+
+    /// Writes the open block.
+    fn cut(&mut self) {
+        let block = &mut self.block;
+        let (Some(&first), Some(&last)) = (block.at.first(), block.at.last()) else {
+            return;
+        };
+        assert!(block.at.is_sorted(), "records come in order of time");
+        self.facts.absorb(&SegmentFacts {
+            rows: block.at.len() as u64,
+            first: Timestamp(first),
+            last: Timestamp(last),
+            ..SegmentFacts::default()
+        });
+        let number = self.directory.blocks.len() as u32;
+        block.add_tokens(number, &self.trace_ids, &mut self.tokens);
+        self.directory.blocks.push(Block {
+            part: 0,
+            offset: self.out.len() as u64,
+            rows: block.at.len() as u32,
+            first: Timestamp(first),
+            last: Timestamp(last),
+            facts: LogBlockFacts {
+                service: block.service,
+                levels: block.levels,
+            },
+        });
+        block.write(
+            &self.dictionary,
+            &mut self.encoder,
+            &mut self.out,
+            &mut self.directory,
+        );
+        block.clear();
+    }
+
+    /// Writes what is left and the sections; returns the file.
+    pub(super) fn finish(mut self, raw_bytes: u64) -> (Vec<u8>, SegmentFacts) {
+        self.cut();
+        let mut part = Part {
+            dictionary: self.out.len() as u64,
+            ..Part::default()
+        };
+        self.dictionary.put(&mut self.encoder, &mut self.out);
+        part.dictionary_len = self.out.len() as u64 - part.dictionary;
+        part.traces = self.out.len() as u64;
+        part.n_traces = (self.trace_ids.len() / 16) as u64;
+        self.out.extend_from_slice(&self.trace_ids);
+        let crc = crc32fast::hash(&self.trace_ids);
+        self.out.extend_from_slice(&crc.to_le_bytes());
+        self.directory.parts.push(part);
+        self.directory.services = (0..self.services.len() as u32)
+            .map(|number| String::from_utf8_lossy(self.services.get(number)).into())
+            .collect();
+        self.tokens.sort_unstable();
+        self.tokens.dedup();
+        let (mut table, mut directory) = (Vec::new(), Vec::new());
+        self.directory.token_starts = tokens::put_table(&mut table, &self.tokens);
+        self.directory.put(&mut self.encoder, &mut directory);
+        let facts = SegmentFacts {
+            raw_bytes,
+            ..self.facts
+        };
+        let data_end = self.out.len() as u64;
+        let mut output = Output::resume(&mut self.out, data_end, Logs::MAGIC);
+        let facts = output
+            .section(Tag::Tokens, false, &table)
+            .and_then(|()| output.section(Tag::Directory, true, &directory))
+            .and_then(|()| output.finish(facts))
+            .expect("writing to memory does not fail");
+        (self.out, facts)
+    }
+}
+
+impl OpenBlock {
+    fn n_bytes(&self) -> usize {
+        self.bodies.arena.len() + self.attributes.arena.len() + self.raw.arena.len()
+    }
+
+    fn push(
+        &mut self,
+        dictionary: &mut DictionaryBuilder<LogShape>,
+        log: &LogView<'_>,
+        group: GroupNumbers,
+        trace: u64,
+    ) {
+        let key = &mut self.scratch.key;
+        let (shape, is_raw) = shape::intern(dictionary, key, group.scope, log);
+        self.shapes.push(shape);
+        self.resources.push(u64::from(group.resource));
+        self.levels |= LogPrune::bit(log.severity.level());
+        let at = log.at.0;
+        self.at.push(at);
+        put_time(at, log.time.0, &mut self.time_kinds, &mut self.times);
+        put_time(
+            at,
+            log.observed.0,
+            &mut self.observed_kinds,
+            &mut self.observed,
+        );
+        self.traces.push(trace);
+        let span = log.span_id.map_or(0, |id| u64::from_be_bytes(id.0));
+        self.spans.push(span);
+        self.bodies.start_row();
+        self.attributes.start_row();
+        self.raw.start_row();
+        if is_raw {
+            let start = self.raw.arena.len();
+            // Lifted fields are written too: the shape says which of them were not sent.
+            let whole = LogView {
+                lifted: Lifted::default(),
+                ..*log
+            };
+            write::log_record(&mut self.raw.arena, &whole);
+            self.raw.push_since(start);
+            return;
+        }
+        match log.body {
+            ValueRef::Str(text) => self.push_body_text(text, log),
+            other => self.bodies.push(other),
+        }
+        for attr in log.attributes {
+            self.attributes.push(attr.value);
+        }
+    }
+
+    /// A body with the record's own ids replaced by one byte each: real logs repeat them, and 48
+    /// random hexadecimal digits are most of what is left of a compressed line.
+    fn push_body_text(&mut self, text: &str, log: &LogView<'_>) {
+        let start = self.bodies.arena.len();
+        let hex = &mut self.scratch.hex;
+        hex.clear();
+        if let Some(id) = log.trace_id {
+            push_hex(hex, &id.0);
+        }
+        let n_trace = hex.len();
+        if let Some(id) = log.span_id {
+            push_hex(hex, &id.0);
+        }
+        let (trace, span) = hex.split_at(n_trace);
+        let marks = [(trace, OWN_TRACE), (span, OWN_SPAN)];
+        put_marked(&mut self.bodies.arena, text.as_bytes(), marks);
+        self.bodies.push_since(start);
+    }
+
+    fn add_tokens(&self, block: u32, trace_ids: &[u8], tokens: &mut Vec<Token>) {
+        let mut seen: Vec<u64> = self.traces.iter().copied().filter(|t| *t != 0).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        tokens.extend(seen.iter().map(|number| {
+            let at = (*number as usize - 1) * 16;
+            let hash = tokens::hash(&trace_ids[at..at + 16]);
+            Token { hash, block }
+        }));
+    }
+
+    fn write(
+        &self,
+        dictionary: &DictionaryBuilder<LogShape>,
+        encoder: &mut Encoder,
+        out: &mut Vec<u8>,
+        directory: &mut Directory<Logs>,
+    ) {
+        let groups = Groups::of(&self.shapes, dictionary.shapes().len());
+        let layout = |slots: for<'s> fn(&'s LogShape) -> &'s [Slot]| {
+            Layout::of(&groups, |shape| slots(&dictionary.shapes()[shape as usize]))
+        };
+        let shapes: Vec<u64> = self.shapes.iter().map(|shape| u64::from(*shape)).collect();
+        let mut finish = |encoder: &mut Encoder| directory.families.push(encoder.finish(out));
+        ints::put(encoder, &shapes);
+        ints::put(encoder, &self.resources);
+        ints::put(encoder, &self.at);
+        finish(encoder);
+        for (kinds, apart) in [
+            (&self.time_kinds, &self.times),
+            (&self.observed_kinds, &self.observed),
+        ] {
+            ints::put(encoder, kinds);
+            ints::put(encoder, apart);
+        }
+        finish(encoder);
+        ints::put(encoder, &self.traces);
+        ints::put(encoder, &self.spans);
+        finish(encoder);
+        self.bodies.put(&layout(LogShape::body_slots), encoder);
+        finish(encoder);
+        let attributes = layout(LogShape::attribute_slots);
+        self.attributes.put(&attributes, encoder);
+        finish(encoder);
+        self.raw.put(&layout(LogShape::raw_slots), encoder);
+        finish(encoder);
+    }
+
+    fn clear(&mut self) {
+        self.levels = 0;
+        self.shapes.clear();
+        for column in [
+            &mut self.resources,
+            &mut self.at,
+            &mut self.time_kinds,
+            &mut self.times,
+            &mut self.observed_kinds,
+            &mut self.observed,
+            &mut self.traces,
+            &mut self.spans,
+        ] {
+            column.clear();
+        }
+        self.bodies.clear();
+        self.attributes.clear();
+        self.raw.clear();
+    }
+}
+
+/// Appends `text` with each occurrence of an id replaced by its mark; an empty id occurs nowhere.
+fn put_marked(out: &mut Vec<u8>, text: &[u8], marks: [(&[u8], u8); 2]) {
+    let find = |id: &[u8], from: usize| {
+        let rest = &text[from..];
+        if id.is_empty() || rest.len() < id.len() {
+            return None;
+        }
+        memmem::find(rest, id).map(|at| from + at)
+    };
+    let mut next = marks.map(|(id, _)| find(id, 0));
+    let mut done = 0;
+    loop {
+        let which = match next {
+            [Some(trace), Some(span)] => usize::from(span < trace),
+            [Some(_), None] => 0,
+            [None, Some(_)] => 1,
+            [None, None] => break,
+        };
+        let (id, mark) = marks[which];
+        let at = next[which].expect("this one was found");
+        out.extend_from_slice(&text[done..at]);
+        out.push(mark);
+        done = at + id.len();
+        for (found, (id, _)) in next.iter_mut().zip(marks) {
+            if found.is_some_and(|at| at < done) {
+                *found = find(id, done);
+            }
+        }
+    }
+    out.extend_from_slice(&text[done..]);
+}
+
+fn put_time(at: u64, time: u64, kinds: &mut Vec<u64>, apart: &mut Vec<u64>) {
+    kinds.push(if time == at {
+        TIME_IS_PLACE
+    } else if time == 0 {
+        TIME_IS_ZERO
+    } else {
+        apart.push(zigzag(time.wrapping_sub(at) as i64));
+        TIME_IS_APART
+    });
+}

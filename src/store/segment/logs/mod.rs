@@ -1,0 +1,209 @@
+//! Log segments: blocks of one service in order of time.
+
+mod decode;
+mod encode;
+mod seal;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::model::{LogView, TimeRange, Timestamp};
+use crate::store::{LogColumns, LogPrune, StoreError};
+
+use super::column::{Decoder, Encoder, ints};
+use super::cursor::{Cursor, Damage};
+use super::directory::Block;
+use super::file::Tag;
+use super::{Format, Loaded, Segment};
+use shape::LogShape;
+
+pub(crate) use seal::seal;
+
+/// Rows of one block: a block is what a query reads at least, and its columns compress well from
+/// about 500 rows on.
+pub(crate) const BLOCK_ROWS_MAX: usize = 4096;
+
+/// Bytes of bodies and attributes in one block before compression, unless one record alone has more.
+pub(crate) const BLOCK_BYTES_MAX: usize = 2 << 20;
+
+/// Column families of a log block. Numbers are on disk and never reused.
+mod family {
+    /// Shape, resource, place in time.
+    pub(super) const ROWS: u8 = 1;
+    /// Time as sent, observed time.
+    pub(super) const TIMES: u8 = 2;
+    /// Trace and span id.
+    pub(super) const IDS: u8 = 3;
+    pub(super) const BODY: u8 = 4;
+    pub(super) const ATTRIBUTES: u8 = 5;
+    /// Whole records that have no shape.
+    pub(super) const RAW: u8 = 6;
+}
+
+/// The format of log segments.
+#[derive(Debug)]
+pub(crate) struct Logs;
+
+pub(crate) type LogSegment = Segment<Logs>;
+
+/// What the directory says of a log block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogBlockFacts {
+    service: u32,
+    /// One bit per level, as in [`LogPrune`].
+    levels: u32,
+}
+
+impl Format for Logs {
+    const MAGIC: [u8; 8] = *b"WPsegLOG";
+    const FAMILIES: &'static [u8] = &[
+        family::ROWS,
+        family::TIMES,
+        family::IDS,
+        family::BODY,
+        family::ATTRIBUTES,
+        family::RAW,
+    ];
+    type Facts = LogBlockFacts;
+    type Shape = LogShape;
+
+    fn put_facts(blocks: &[Block<LogBlockFacts>], encoder: &mut Encoder) {
+        let column = |field: fn(&LogBlockFacts) -> u32| -> Vec<u64> {
+            let facts = blocks.iter().map(|block| &block.facts);
+            facts.map(|facts| u64::from(field(facts))).collect()
+        };
+        ints::put(encoder, &column(|facts| facts.service));
+        ints::put(encoder, &column(|facts| facts.levels));
+    }
+
+    fn read_facts(
+        decoder: &mut Decoder<'_>,
+        n: usize,
+        n_services: usize,
+    ) -> Result<Vec<LogBlockFacts>, Damage> {
+        let services = ints::decode(decoder, n)?;
+        let levels = ints::decode(decoder, n)?;
+        if services.iter().any(|service| *service >= n_services as u64) {
+            return Err(Damage("a block names a service that is not there"));
+        }
+        let facts = services.iter().zip(levels);
+        Ok(facts
+            .map(|(service, levels)| LogBlockFacts {
+                service: *service as u32,
+                levels: levels as u32,
+            })
+            .collect())
+    }
+
+    fn read_shape(
+        cursor: &mut Cursor<'_>,
+        n_scopes: usize,
+        n_texts: usize,
+    ) -> Result<LogShape, Damage> {
+        LogShape::read(cursor, n_scopes, n_texts)
+    }
+
+    fn merge_sections(_inputs: &[Segment<Logs>]) -> Result<Vec<(Tag, Vec<u8>)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn with_services(facts: &LogBlockFacts, numbers: &[u32]) -> LogBlockFacts {
+        LogBlockFacts {
+            service: numbers[facts.service as usize],
+            ..*facts
+        }
+    }
+}
+
+impl Segment<Logs> {
+    /// The blocks that may hold records of interest, in the order of the file.
+    ///
+    /// # Errors
+    /// The directory or the token table cannot be read.
+    pub(crate) fn blocks(
+        &self,
+        range: TimeRange,
+        prune: &LogPrune,
+    ) -> Result<Vec<LogBlock>, StoreError> {
+        if !self.overlaps(range) {
+            return Ok(Vec::new());
+        }
+        let loaded = self.loaded()?;
+        let directory = &loaded.directory;
+        let of_trace = match prune.trace_id {
+            Some(id) => self.blocks_of(directory, id)?,
+            None => None,
+        };
+        let wanted = |number: &u32| {
+            let block = &directory.blocks[*number as usize];
+            let service = &*directory.services[block.facts.service as usize];
+            range.overlaps(block.first, block.last)
+                && (prune.levels == 0 || prune.levels & block.facts.levels != 0)
+                && (prune.services.is_empty() || prune.services.iter().any(|s| s == service))
+        };
+        let numbers = match of_trace {
+            Some(numbers) => numbers,
+            None => (0..directory.blocks.len() as u32).collect(),
+        };
+        let numbers = numbers.into_iter().filter(wanted);
+        Ok(numbers
+            .map(|number| LogBlock {
+                segment: self.clone(),
+                loaded: Arc::clone(&loaded),
+                number,
+            })
+            .collect())
+    }
+}
+
+/// One block of a log segment. Cheap to clone; nothing is read before [`LogBlock::for_each`].
+#[derive(Clone, Debug)]
+pub(crate) struct LogBlock {
+    segment: LogSegment,
+    loaded: Arc<Loaded<Logs>>,
+    number: u32,
+}
+
+impl LogBlock {
+    fn entry(&self) -> &Block<LogBlockFacts> {
+        &self.loaded.directory.blocks[self.number as usize]
+    }
+
+    /// Place in lists of its first record.
+    pub(crate) fn first(&self) -> Timestamp {
+        self.entry().first
+    }
+
+    pub(crate) fn last(&self) -> Timestamp {
+        self.entry().last
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.entry().rows as usize
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        &self.loaded.directory.services[self.entry().facts.service as usize]
+    }
+
+    /// Bytes of all columns once unpacked.
+    pub(crate) fn bytes(&self) -> u64 {
+        let families = self.loaded.directory.families(self.number as usize);
+        families.map(|(_, _, family)| family.raw()).sum()
+    }
+
+    /// Calls `each` with the records in order of time until it breaks.
+    ///
+    /// # Errors
+    /// The block cannot be read or is damaged; no record of a damaged column family is shown.
+    pub(crate) fn for_each(
+        &self,
+        columns: LogColumns,
+        each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        decode::for_each(self, columns, each)
+    }
+}

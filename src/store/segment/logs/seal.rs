@@ -1,0 +1,115 @@
+//! From heads to segments: sorts the records of requests and writes one segment per partition.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::otlp::{GroupView, Scratch};
+use crate::model::{LogChunk, Timestamp, TraceId};
+use crate::store::Partition;
+
+use super::super::Sealed;
+use super::super::interner::Interner;
+use super::encode::{GroupNumbers, LogWriter};
+
+/// Why decoding a head's record again cannot fail.
+const PARSED: &str = "LogChunk::parse has read every record of the chunk";
+
+/// A record's place in the order of the segments to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    partition: Partition,
+    service: u32,
+    at: Timestamp,
+    chunk: u32,
+    entry: u32,
+}
+
+/// Writes the records of `chunks` as one segment for each partition that they fall into.
+pub(crate) fn seal(
+    chunks: &[Arc<LogChunk>],
+    partition: impl Fn(Timestamp) -> Partition,
+) -> Vec<Sealed> {
+    let groups: Vec<Vec<GroupView<'_>>> = chunks
+        .iter()
+        .map(|chunk| chunk.group_views().expect(PARSED))
+        .collect();
+    let rows = rows(chunks, &groups, partition);
+    rows.chunk_by(|a, b| a.partition == b.partition)
+        .map(|rows| seal_partition(chunks, &groups, rows))
+        .collect()
+}
+
+fn rows(
+    chunks: &[Arc<LogChunk>],
+    groups: &[Vec<GroupView<'_>>],
+    partition: impl Fn(Timestamp) -> Partition,
+) -> Vec<Row> {
+    let mut services = Interner::default();
+    let mut rows = Vec::new();
+    for (number, (chunk, groups)) in chunks.iter().zip(groups).enumerate() {
+        let services: Vec<u32> = groups
+            .iter()
+            .map(|group| services.intern(group.resource.service().as_bytes()))
+            .collect();
+        rows.extend(chunk.entries.iter().enumerate().map(|(entry, log)| Row {
+            partition: partition(log.at),
+            service: services[log.group as usize],
+            at: log.at,
+            chunk: number as u32,
+            entry: entry as u32,
+        }));
+    }
+    rows.sort_unstable();
+    rows
+}
+
+fn seal_partition(chunks: &[Arc<LogChunk>], groups: &[Vec<GroupView<'_>>], rows: &[Row]) -> Sealed {
+    let mut writer = LogWriter::new(&trace_ids(chunks, rows));
+    let mut numbers: Vec<Vec<Option<GroupNumbers>>> = groups
+        .iter()
+        .map(|groups| vec![None; groups.len()])
+        .collect();
+    let mut scratch = Scratch::default();
+    let mut rows_of = vec![0; chunks.len()];
+    for row in rows {
+        let at = row.chunk as usize;
+        let (chunk, groups) = (&chunks[at], &groups[at]);
+        let entry = &chunk.entries[row.entry as usize];
+        let group = *numbers[at][entry.group as usize].get_or_insert_with(|| {
+            writer.group(chunk.request.project, &groups[entry.group as usize])
+        });
+        let log = chunk.view(entry, groups, &mut scratch).expect(PARSED);
+        writer.push(&log, group);
+        rows_of[at] += 1;
+    }
+    let (bytes, facts) = writer.finish(raw_bytes(chunks, &rows_of));
+    Sealed {
+        partition: rows[0].partition,
+        bytes,
+        facts,
+    }
+}
+
+/// The distinct trace ids of the records, by when they first appear.
+fn trace_ids(chunks: &[Arc<LogChunk>], rows: &[Row]) -> Vec<TraceId> {
+    let mut first: HashMap<TraceId, Timestamp> = HashMap::new();
+    for row in rows {
+        let entry = &chunks[row.chunk as usize].entries[row.entry as usize];
+        if let Some(id) = entry.trace_id {
+            let at = first.entry(id).or_insert(row.at);
+            *at = (*at).min(row.at);
+        }
+    }
+    let mut ids: Vec<(Timestamp, TraceId)> = first.into_iter().map(|(id, at)| (at, id)).collect();
+    ids.sort_unstable();
+    ids.into_iter().map(|(_, id)| id).collect()
+}
+
+/// OTLP bytes of the rows taken from each chunk, a request's bytes shared evenly among its records.
+fn raw_bytes(chunks: &[Arc<LogChunk>], rows_of: &[u64]) -> u64 {
+    let share = |(chunk, rows): (&Arc<LogChunk>, &u64)| {
+        let n = chunk.entries.len().max(1) as u64;
+        chunk.request.bytes.len() as u64 * rows / n
+    };
+    chunks.iter().zip(rows_of).map(share).sum()
+}

@@ -1,0 +1,279 @@
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::super::random::{MIDNIGHT, log_request};
+use super::*;
+use crate::model::otlp::Scratch;
+use crate::model::{LogChunk, LogView, TraceId, write};
+use crate::store::Partition;
+use crate::store::disk::Disk;
+use crate::store::partition::{RetentionClass, Span};
+use crate::store::segment::{Sealed, merge};
+
+pub(super) fn day(at: Timestamp) -> Partition {
+    Partition::of(at, Span::Day, RetentionClass::default())
+}
+
+/// A directory that goes away at the end of a test.
+pub(super) struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    pub(super) fn new() -> Files {
+        Files {
+            dir: tempfile::tempdir().expect("a directory for temporary files"),
+        }
+    }
+
+    pub(super) fn open(&self, name: &str, bytes: &[u8]) -> Result<LogSegment, StoreError> {
+        let path: PathBuf = self.dir.path().join(name);
+        std::fs::write(&path, bytes).expect("the file can be written");
+        LogSegment::open(Disk::Real.open(&path).expect("it is there"))
+    }
+}
+
+/// Everything a view says, as text: NaN bits, empty and absent values told apart.
+fn render(log: &LogView<'_>) -> String {
+    let mut record = Vec::new();
+    write::log_record(&mut record, log);
+    format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {record:?}",
+        log.at,
+        log.time,
+        log.observed,
+        log.severity,
+        log.trace_id,
+        log.span_id,
+        log.lifted,
+        (log.resource.raw, log.resource.schema_url),
+        (log.scope.raw, log.scope.schema_url),
+        log.resource.service(),
+    )
+}
+
+fn chunks(seeds: &[u64], n: u64) -> Vec<Arc<LogChunk>> {
+    let chunk = |seed: &u64| LogChunk::parse(log_request(*seed, n)).expect("the request is sound");
+    seeds.iter().map(|seed| Arc::new(chunk(seed))).collect()
+}
+
+/// The records of chunks, rendered and sorted.
+fn of_chunks(chunks: &[Arc<LogChunk>]) -> Vec<String> {
+    let mut records = Vec::new();
+    for chunk in chunks {
+        let groups = chunk.group_views().expect("the request is sound");
+        let mut scratch = Scratch::default();
+        for entry in &chunk.entries {
+            let log = chunk.view(entry, &groups, &mut scratch).expect("sound");
+            records.push(render(&log));
+        }
+    }
+    records.sort();
+    records
+}
+
+fn of_blocks(segment: &LogSegment, prune: &LogPrune) -> Result<Vec<String>, StoreError> {
+    let mut records = Vec::new();
+    for block in segment.blocks(TimeRange::ALL, prune)? {
+        let mut n = 0;
+        block.for_each(LogColumns::ALL, &mut |log| {
+            assert!(block.first() <= log.at && log.at <= block.last());
+            assert_eq!(block.service(), log.resource.service());
+            records.push(render(log));
+            n += 1;
+            ControlFlow::Continue(())
+        })?;
+        assert_eq!(n, block.rows());
+    }
+    records.sort();
+    Ok(records)
+}
+
+/// Seals, reads back, merges and reads back; every record must be there once and unchanged.
+fn check(seeds: &[u64], n: u64) {
+    let files = Files::new();
+    let chunks = chunks(seeds, n);
+    let expected = of_chunks(&chunks);
+    let mut found = Vec::new();
+    let mut segments = Vec::new();
+    for sealed in chunks.chunks(2).flat_map(|chunks| super::seal(chunks, day)) {
+        let name = format!("{}.seg", segments.len());
+        let segment = files.open(&name, &sealed.bytes).expect("just sealed");
+        assert_eq!(segment.facts(), sealed.facts);
+        segment.verify().expect("just sealed");
+        let records = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
+        assert_eq!(records.len() as u64, sealed.facts.rows);
+        found.extend(records);
+        segments.push(segment);
+    }
+    found.sort();
+    assert_eq!(found, expected);
+    let mut bytes = Vec::new();
+    let facts = merge(&segments, &mut bytes).expect("just sealed");
+    let merged = files.open("merged.seg", &bytes).expect("just merged");
+    assert_eq!(merged.facts(), facts);
+    merged.verify().expect("just merged");
+    let again = {
+        let mut bytes = Vec::new();
+        merge(&[merged.clone(), segments[0].clone()], &mut bytes).expect("merged segments merge");
+        files.open("again.seg", &bytes).expect("just merged")
+    };
+    assert_eq!(again.facts().rows, facts.rows + segments[0].facts().rows);
+    again.verify().expect("just merged");
+    assert_eq!(
+        of_blocks(&merged, &LogPrune::default()).expect("just merged"),
+        expected
+    );
+    check_traces(&merged, &expected);
+}
+
+/// Pruning by trace id leaves out blocks, never a record of the trace.
+fn check_traces(segment: &LogSegment, expected: &[String]) {
+    let mut ids: Vec<TraceId> = Vec::new();
+    for block in segment
+        .blocks(TimeRange::ALL, &LogPrune::default())
+        .expect("whole")
+    {
+        block
+            .for_each(LogColumns::IDS, &mut |log| {
+                ids.extend(log.trace_id);
+                ControlFlow::Continue(())
+            })
+            .expect("whole");
+    }
+    ids.sort();
+    ids.dedup();
+    for id in ids.into_iter().take(5) {
+        let prune = LogPrune {
+            trace_id: Some(id),
+            ..LogPrune::default()
+        };
+        let with_id = format!("Some({id})");
+        let count = |records: &[String]| records.iter().filter(|r| r.contains(&with_id)).count();
+        let found = of_blocks(segment, &prune).expect("whole");
+        assert_eq!(count(&found), count(expected), "records of {id}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn records_come_back_as_they_were(seeds in prop::collection::vec(0u64..1_000_000, 1..6), n in 1u64..120) {
+        check(&seeds, n);
+    }
+}
+
+#[test]
+fn large_blocks_come_back() {
+    check(&[1, 2], 3000);
+}
+
+#[test]
+fn an_unread_column_is_empty_and_not_decompressed() {
+    let files = Files::new();
+    let sealed = one_segment();
+    let segment = files.open("a.seg", &sealed.bytes).expect("just sealed");
+    for block in segment
+        .blocks(TimeRange::ALL, &LogPrune::default())
+        .expect("whole")
+    {
+        block
+            .for_each(LogColumns::NONE, &mut |log| {
+                assert_eq!(log.body, crate::model::ValueRef::Empty);
+                assert!(log.attributes.is_empty() && log.trace_id.is_none());
+                ControlFlow::Continue(())
+            })
+            .expect("whole");
+    }
+}
+
+fn one_segment() -> Sealed {
+    let noon = |_| day(Timestamp(MIDNIGHT));
+    super::seal(&chunks(&[11, 12], 150), noon).remove(0)
+}
+
+/// What reading a damaged file gives: an error, or the records as they were.
+fn read_damaged(files: &Files, bytes: &[u8], whole: &[String]) {
+    let read = files
+        .open("damaged.seg", bytes)
+        .and_then(|segment| of_blocks(&segment, &LogPrune::default()));
+    if let Ok(records) = read {
+        assert_eq!(records, whole, "damage gave other records without an error");
+    }
+}
+
+#[test]
+fn flipped_bits_and_cut_files_never_give_wrong_records() {
+    let files = Files::new();
+    let sealed = one_segment();
+    let segment = files.open("whole.seg", &sealed.bytes).expect("just sealed");
+    let whole = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
+    let n = sealed.bytes.len();
+    for at in (0..n).step_by(n / 300 + 1).chain(n - 200..n) {
+        let mut bytes = sealed.bytes.clone();
+        bytes[at] ^= 1 << (at % 8);
+        read_damaged(&files, &bytes, &whole);
+        let segment = files.open("flipped.seg", &bytes);
+        assert!(
+            segment.and_then(|segment| segment.verify()).is_err() || (12..16).contains(&at),
+            "verify finds the bit flipped at {at}"
+        );
+    }
+    for len in (0..n).step_by(n / 100 + 1) {
+        assert!(files.open("cut.seg", &sealed.bytes[..len]).is_err());
+    }
+}
+
+#[test]
+fn keys_that_are_data_fall_back_to_raw_records() {
+    let mut writer = crate::model::write::RequestWriter::default();
+    let keys: Vec<String> = (0..6000).map(|i| format!("user-{i}")).collect();
+    let (resource, scope) = Default::default();
+    for (i, key) in keys.iter().enumerate() {
+        let value = crate::model::ValueRef::Int(i as i64);
+        writer.log(&LogView {
+            time: Timestamp(MIDNIGHT + i as u64),
+            attributes: &[crate::model::Attr { key, value }],
+            ..empty(&resource, &scope)
+        });
+    }
+    let chunk = LogChunk::parse(crate::model::chunk::Request {
+        bytes: writer.finish().into(),
+        project: crate::model::ProjectId::DEFAULT,
+        received: Timestamp(MIDNIGHT),
+    })
+    .expect("the request is sound");
+    let chunks = [Arc::new(chunk)];
+    let files = Files::new();
+    let sealed = super::seal(&chunks, day).remove(0);
+    let segment = files.open("raw.seg", &sealed.bytes).expect("just sealed");
+    let records = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
+    assert_eq!(records, of_chunks(&chunks));
+}
+
+fn empty<'a>(
+    resource: &'a crate::model::ResourceView<'a>,
+    scope: &'a crate::model::ScopeView<'a>,
+) -> LogView<'a> {
+    LogView {
+        resource,
+        scope,
+        at: Timestamp(0),
+        time: Timestamp(0),
+        observed: Timestamp(0),
+        severity: crate::model::Severity(0),
+        severity_text: "",
+        body: crate::model::ValueRef::Empty,
+        attributes: &[],
+        dropped_attributes: 0,
+        flags: 0,
+        trace_id: None,
+        span_id: None,
+        event_name: "",
+        lifted: Default::default(),
+    }
+}
