@@ -99,6 +99,15 @@ impl LogChunk {
     /// # Errors
     /// Any record, resource or scope in it is malformed.
     pub(crate) fn parse(request: Request) -> Result<LogChunk, WireError> {
+        LogChunk::inspect(request, |_, _| ())
+    }
+
+    /// As [`LogChunk::parse`], calling `each` with every record and its encoded length on the way,
+    /// so that admission decodes once.
+    pub(crate) fn inspect(
+        request: Request,
+        mut each: impl FnMut(&LogView<'_>, usize),
+    ) -> Result<LogChunk, WireError> {
         let (mut groups, mut entries) = (Vec::new(), Vec::new());
         let (bytes, received) = (&request.bytes[..], request.received);
         let mut scratch = Scratch::default();
@@ -108,6 +117,7 @@ impl LogChunk {
             groups.push(group);
             for record in records {
                 let log = otlp::log_view(record?, &view, received, &mut scratch)?;
+                each(&log, record?.len());
                 entries.push(LogEntry {
                     at: log.at,
                     trace_id: log.trace_id,
@@ -148,6 +158,15 @@ impl SpanChunk {
     /// # Errors
     /// Any span, resource or scope in it is malformed.
     pub(crate) fn parse(request: Request) -> Result<SpanChunk, WireError> {
+        SpanChunk::inspect(request, |_, _| ())
+    }
+
+    /// As [`SpanChunk::parse`], calling `each` with every record and its encoded length on the way,
+    /// so that admission decodes once.
+    pub(crate) fn inspect(
+        request: Request,
+        mut each: impl FnMut(&SpanView<'_>, usize),
+    ) -> Result<SpanChunk, WireError> {
         let (mut groups, mut entries) = (Vec::new(), Vec::new());
         let (bytes, received) = (&request.bytes[..], request.received);
         let mut scratch = Scratch::default();
@@ -157,6 +176,7 @@ impl SpanChunk {
             groups.push(group);
             for record in records {
                 let span = otlp::span_view(record?, &view, received, &mut scratch)?;
+                each(&span, record?.len());
                 entries.push(SpanEntry {
                     at: span.at,
                     duration_ns: span.duration_ns(),

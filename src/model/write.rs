@@ -73,6 +73,17 @@ pub(crate) fn message(out: &mut Vec<u8>, number: u32, fill: impl FnOnce(&mut Vec
     out.splice(length_at..=length_at, length);
 }
 
+/// [`message`] for content that can fail; what was written until then stays, well-formed.
+pub(crate) fn try_message<E>(
+    out: &mut Vec<u8>,
+    number: u32,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut done = Ok(());
+    message(out, number, |out| done = fill(out));
+    done
+}
+
 /// The content of an `AnyValue`; nothing for [`ValueRef::Empty`].
 pub(crate) fn any_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
