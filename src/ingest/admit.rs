@@ -1,0 +1,132 @@
+//! Admission of one request: masks secrets, checks every record, indexes it. A clean request is
+//! decoded once and not copied; anything else takes the slow path of [`super::rewrite`].
+
+use super::limits::Limits;
+use super::redact::{self, Masked, Redact};
+use super::rewrite::{self, Rewritten, Rules};
+use super::schema::{RESOURCE, SCOPE};
+use crate::model::chunk::Request;
+use crate::model::wire::WireError;
+use crate::model::{LogChunk, ProjectId, ResourceView, ScopeView, Signal, SpanChunk, Timestamp};
+use crate::store::BatchChunk;
+
+/// What admission needs to know about a request besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) signal: Signal,
+    pub(super) project: ProjectId,
+    pub(super) received: Timestamp,
+    /// Records placed before this are past their retention.
+    pub(super) oldest: Timestamp,
+    pub(super) limits: &'a Limits,
+    pub(super) redact: Redact,
+}
+
+/// An admitted request.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) chunk: BatchChunk,
+    /// The newest stamp of a record as sent; 0: none had one.
+    pub(super) newest: Timestamp,
+    pub(super) masked: Masked,
+    /// What the slow path did; `None`: nothing had to be done. Its bytes are in `chunk`.
+    pub(super) rewritten: Option<Rewritten>,
+}
+
+/// Admits a request.
+///
+/// # Errors
+/// The frame around the records is malformed, so that they cannot be told apart.
+pub(super) fn admit(mut bytes: Vec<u8>, terms: Terms<'_>) -> Result<Admitted, WireError> {
+    let masked = redact::redact(&mut bytes, terms.signal, terms.redact);
+    let bytes = bytes::Bytes::from(bytes);
+    let (newest, clean) = index(bytes.clone(), terms);
+    if let Some(chunk) = clean {
+        return Ok(Admitted {
+            chunk,
+            newest,
+            masked,
+            rewritten: None,
+        });
+    }
+    let rules = Rules {
+        limits: terms.limits,
+        signal: terms.signal,
+        received: terms.received,
+        oldest: terms.oldest,
+    };
+    let mut rewritten = rewrite::rewrite(&bytes, rules)?;
+    let bytes = std::mem::take(&mut rewritten.bytes).into();
+    let (newest, clean) = index(bytes, terms);
+    Ok(Admitted {
+        chunk: clean.expect("what rewriting produces is clean (property test)"),
+        newest,
+        masked,
+        rewritten: Some(rewritten),
+    })
+}
+
+/// Indexes a request; `None` when anything in it is not as it must be.
+fn index(bytes: bytes::Bytes, terms: Terms<'_>) -> (Timestamp, Option<BatchChunk>) {
+    let request = Request {
+        bytes,
+        project: terms.project,
+        received: terms.received,
+    };
+    let mut check = Check {
+        terms,
+        clean: true,
+        newest: Timestamp(0),
+        group: None,
+    };
+    let chunk = match terms.signal {
+        Signal::Logs => LogChunk::inspect(request, |log, bytes| {
+            check.record(log.at, log.time, log.resource, log.scope, |limits| {
+                limits.log_is_clean(log, bytes)
+            });
+        })
+        .map(BatchChunk::Logs),
+        Signal::Traces => SpanChunk::inspect(request, |span, bytes| {
+            check.record(span.at, span.start, span.resource, span.scope, |limits| {
+                limits.span_is_clean(span, bytes)
+            });
+        })
+        .map(BatchChunk::Traces),
+    };
+    (check.newest, chunk.ok().filter(|_| check.clean))
+}
+
+struct Check<'t> {
+    terms: Terms<'t>,
+    clean: bool,
+    newest: Timestamp,
+    /// Addresses of the resource and scope last checked: consecutive records share them.
+    group: Option<[usize; 2]>,
+}
+
+impl Check<'_> {
+    #[inline]
+    fn record(
+        &mut self,
+        at: Timestamp,
+        sent: Timestamp,
+        resource: &ResourceView<'_>,
+        scope: &ScopeView<'_>,
+        is_clean: impl FnOnce(&Limits) -> bool,
+    ) {
+        if !self.clean {
+            return;
+        }
+        let limits = self.terms.limits;
+        self.newest = self.newest.max(sent);
+        let group = [resource.raw.as_ptr().addr(), scope.raw.as_ptr().addr()];
+        if self.group != Some(group) {
+            self.group = Some(group);
+            self.clean = limits.is_clean(&RESOURCE, resource.raw)
+                && limits.is_clean(&SCOPE, scope.raw)
+                && resource.schema_url.len() <= limits.name_bytes
+                && scope.schema_url.len() <= limits.name_bytes;
+        }
+        self.clean = self.clean && at >= self.terms.oldest && is_clean(limits);
+    }
+}

@@ -1,0 +1,140 @@
+//! The memory that requests in flight may use: one weighted semaphore over their bytes, compressed
+//! and decompressed, from the first byte read until the store has them (reliability.md O2).
+//! Nothing polls; whoever does not get memory within a second is told to come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::Refusal;
+
+/// How long one request may wait for memory, all its waits together.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Told to senders that got none.
+const RETRY_AFTER_S: u32 = 2;
+
+/// The whole budget.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    bytes: Arc<Semaphore>,
+    total: usize,
+}
+
+/// Bytes of the budget, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    budget: Budget,
+    held: OwnedSemaphorePermit,
+    patience: Duration,
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Budget {
+        let total = bytes.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        Budget {
+            bytes: Arc::new(Semaphore::new(total)),
+            total,
+        }
+    }
+
+    pub(super) const fn total(&self) -> usize {
+        self.total
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.total - self.bytes.available_permits()
+    }
+
+    /// # Errors
+    /// [`Refusal::Overloaded`] after [`WAIT_MAX`].
+    pub(super) async fn reserve(&self, bytes: usize) -> Result<Permit, Refusal> {
+        let nothing = self.bytes.clone().try_acquire_many_owned(0);
+        let mut permit = Permit {
+            budget: self.clone(),
+            held: nothing.expect("zero permits are always there, the semaphore is never closed"),
+            patience: WAIT_MAX,
+        };
+        permit.grow(bytes).await?;
+        Ok(permit)
+    }
+}
+
+impl Permit {
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.held.num_permits()
+    }
+
+    /// Takes more.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] when the request has waited [`WAIT_MAX`] in all.
+    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let semaphore = &self.budget.bytes;
+        let n = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Ok(more) = semaphore.clone().try_acquire_many_owned(n) {
+            self.held.merge(more);
+            return Ok(());
+        }
+        let overloaded = Refusal::Overloaded {
+            retry_after_s: RETRY_AFTER_S,
+        };
+        let started = tokio::time::Instant::now();
+        let more = timeout(self.patience, semaphore.clone().acquire_many_owned(n)).await;
+        self.patience = self.patience.saturating_sub(started.elapsed());
+        match more {
+            Ok(Ok(more)) => self.held.merge(more),
+            Ok(Err(_)) => return Err(Refusal::Closing),
+            Err(_) => return Err(overloaded),
+        }
+        Ok(())
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        drop(self.held.split(self.bytes().saturating_sub(bytes)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_gets_more_than_there_is_and_nobody_waits_longer_than_a_second() {
+        let budget = Budget::new(100);
+        let mut first = budget.reserve(60).await.expect("free");
+        first.grow(40).await.expect("free");
+        let started = tokio::time::Instant::now();
+        let refused = budget.reserve(1).await.expect_err("nothing is left");
+        assert_eq!(refused, Refusal::Overloaded { retry_after_s: 2 });
+        assert_eq!(started.elapsed(), WAIT_MAX);
+        first.shrink(70);
+        assert_eq!((budget.used(), first.bytes()), (70, 70));
+        let second = budget.reserve(30).await.expect("given back");
+        drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_waits_of_a_request_share_one_second() {
+        let budget = Budget::new(10);
+        let all = budget.reserve(10).await.expect("free");
+        let waiter = tokio::spawn({
+            let budget = budget.clone();
+            async move {
+                let mut permit = budget.reserve(5).await?;
+                permit.grow(50).await
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let freed = tokio::time::Instant::now();
+        drop(all);
+        let outcome = waiter.await.expect("no panic");
+        assert_eq!(outcome, Err(Refusal::Overloaded { retry_after_s: 2 }));
+        assert_eq!(freed.elapsed(), Duration::from_millis(400));
+    }
+}

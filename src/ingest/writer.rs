@@ -1,0 +1,150 @@
+//! The one thread that owns the store's writer: takes admitted requests off the queue, appends them,
+//! acknowledges, syncs by timer.
+//!
+//! In `fast` mode a request is acknowledged after write(2); the store runs fdatasync by its own
+//! timer. In `sync` mode all requests that wait share one fdatasync.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::budget::Permit;
+use super::dedup::Window;
+use super::{Durability, Refusal};
+use crate::model::Timestamp;
+use crate::observe::Clock;
+use crate::store::{Batch, StoreError, Writer};
+
+/// Requests that share one fdatasync in `sync` mode: more would only wait longer.
+const GROUP_MAX: usize = 256;
+/// How often the store gets a chance to sync, to seal by age and to look at the room left.
+const TICK: Duration = Duration::from_millis(250);
+/// What senders are told to wait when sealing is behind.
+const BEHIND_RETRY_S: u32 = 1;
+
+/// What waits for the writer.
+pub(super) enum Item {
+    Batch(Box<Waiting>),
+    /// No more will come: sync, seal nothing, end.
+    Close,
+}
+
+pub(super) struct Waiting {
+    pub(super) batch: Batch,
+    pub(super) reply: oneshot::Sender<Outcome>,
+    /// The request's share of the memory budget; free again once the store accounts for it.
+    pub(super) permit: Permit,
+}
+
+pub(super) type Outcome = Result<Stored, Refusal>;
+
+/// How a request was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Now,
+    /// It came before within the window.
+    Before,
+}
+
+pub(super) struct Loop {
+    pub(super) writer: Writer,
+    pub(super) window: Window,
+    pub(super) durability: Durability,
+    pub(super) clock: Clock,
+    pub(super) ticked: Timestamp,
+}
+
+impl Loop {
+    /// Runs until [`Item::Close`], or until every door is gone.
+    pub(super) fn run(mut self, queue: &Receiver<Item>) {
+        let mut waiting = Vec::with_capacity(GROUP_MAX);
+        loop {
+            let mut next = match queue.recv_timeout(TICK) {
+                Ok(item) => Some(item),
+                Err(RecvTimeoutError::Disconnected) => Some(Item::Close),
+                Err(RecvTimeoutError::Timeout) => None,
+            };
+            let now = self.clock.now();
+            let mut closing = false;
+            while let Some(item) = next {
+                match item {
+                    Item::Batch(item) => self.append(*item, now, &mut waiting),
+                    Item::Close => closing = true,
+                }
+                let full = closing || waiting.len() >= GROUP_MAX;
+                let group = self.durability == Durability::Sync && !full;
+                next = queue.try_recv().ok().filter(|_| group);
+            }
+            if !waiting.is_empty() {
+                self.sync(&mut waiting);
+            }
+            if now.0.abs_diff(self.ticked.0) >= TICK.as_nanos() as u64 {
+                self.ticked = now;
+                if let Err(error) = self.writer.tick(now) {
+                    _ = refusal(&error);
+                }
+            }
+            if closing {
+                break;
+            }
+        }
+        if let Err(error) = self.writer.close() {
+            tracing::error!(%error, "the store was not closed cleanly");
+        }
+    }
+
+    fn append(&mut self, item: Waiting, now: Timestamp, waiting: &mut Vec<Acked>) {
+        let key = item.batch.key;
+        let outcome = if self.window.contains(key, now) {
+            Ok(Stored::Before)
+        } else {
+            let done = self.writer.append(item.batch);
+            done.map(|()| Stored::Now).map_err(|error| refusal(&error))
+        };
+        if outcome == Ok(Stored::Now) {
+            self.window.remember(key, now);
+        }
+        drop(item.permit);
+        match (self.durability, outcome) {
+            (Durability::Sync, Ok(stored)) => waiting.push((item.reply, stored)),
+            // The sender may have hung up; what it sent is kept all the same.
+            (_, outcome) => _ = item.reply.send(outcome),
+        }
+    }
+
+    /// Makes everything appended durable and acknowledges those who wait for it.
+    fn sync(&mut self, waiting: &mut Vec<Acked>) {
+        let outcome = self.writer.sync().map_err(|error| refusal(&error));
+        for (reply, stored) in waiting.drain(..) {
+            _ = reply.send(outcome.clone().map(|()| stored));
+        }
+    }
+}
+
+/// Requests that wait for the disk in `sync` mode.
+type Acked = (oneshot::Sender<Outcome>, Stored);
+
+/// What a sender is told about a failed append; logged here, once.
+fn refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::DiskFull { .. } => Refusal::DiskFull,
+        StoreError::WalFull { .. } | StoreError::Behind { .. } => Refusal::Overloaded {
+            retry_after_s: BEHIND_RETRY_S,
+        },
+        StoreError::TooLarge { bytes, max } => Refusal::TooLarge {
+            bytes: *bytes,
+            max: *max,
+        },
+        // Told to every sender from now on; logged when it happened.
+        StoreError::Poisoned => Refusal::Poisoned,
+        StoreError::Io { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Catalogue(_) => {
+            tracing::error!(%error, "ingest stops, a write failed");
+            Refusal::Poisoned
+        }
+    }
+}
