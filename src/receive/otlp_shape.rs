@@ -1,0 +1,160 @@
+//! The messages of OTLP traces and logs as JSON names and protobuf fields, in one table that the
+//! JSON reader and the JSON writer share (opentelemetry-proto 1.10; OTLP specification, "JSON
+//! Protobuf Encoding").
+
+use crate::model::Signal;
+
+/// How a field is written in protobuf and in JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Str,
+    /// uint32 and enums: a varint, a JSON number.
+    Varint,
+    /// A JSON string of digits.
+    Fixed64,
+    Fixed32,
+    /// Hexadecimal.
+    Id,
+    Any,
+    One(&'static Shape),
+    Many(&'static Shape),
+    ManyStr,
+}
+
+/// A message: JSON name, field number, kind.
+#[derive(Debug)]
+pub(super) struct Shape(pub(super) &'static [(&'static str, u32, Kind)]);
+
+/// `Export{Logs,Trace}ServiceRequest`.
+pub(super) const fn request(signal: Signal) -> &'static Shape {
+    match signal {
+        Signal::Logs => &LOGS,
+        Signal::Traces => &TRACES,
+    }
+}
+
+static LOGS: Shape = Shape(&[("resourceLogs", 1, Kind::Many(&RESOURCE_LOGS))]);
+
+static TRACES: Shape = Shape(&[("resourceSpans", 1, Kind::Many(&RESOURCE_SPANS))]);
+
+static RESOURCE_LOGS: Shape = Shape(&[
+    ("resource", 1, Kind::One(&RESOURCE)),
+    ("scopeLogs", 2, Kind::Many(&SCOPE_LOGS)),
+    ("schemaUrl", 3, Kind::Str),
+]);
+
+static RESOURCE_SPANS: Shape = Shape(&[
+    ("resource", 1, Kind::One(&RESOURCE)),
+    ("scopeSpans", 2, Kind::Many(&SCOPE_SPANS)),
+    ("schemaUrl", 3, Kind::Str),
+]);
+
+static SCOPE_LOGS: Shape = Shape(&[
+    ("scope", 1, Kind::One(&SCOPE)),
+    ("logRecords", 2, Kind::Many(&LOG_RECORD)),
+    ("schemaUrl", 3, Kind::Str),
+]);
+
+static SCOPE_SPANS: Shape = Shape(&[
+    ("scope", 1, Kind::One(&SCOPE)),
+    ("spans", 2, Kind::Many(&SPAN)),
+    ("schemaUrl", 3, Kind::Str),
+]);
+
+static RESOURCE: Shape = Shape(&[
+    ("attributes", 1, Kind::Many(&KEY_VALUE)),
+    ("droppedAttributesCount", 2, Kind::Varint),
+    ("entityRefs", 3, Kind::Many(&ENTITY_REF)),
+]);
+
+static ENTITY_REF: Shape = Shape(&[
+    ("schemaUrl", 1, Kind::Str),
+    ("type", 2, Kind::Str),
+    ("idKeys", 3, Kind::ManyStr),
+    ("descriptionKeys", 4, Kind::ManyStr),
+]);
+
+static SCOPE: Shape = Shape(&[
+    ("name", 1, Kind::Str),
+    ("version", 2, Kind::Str),
+    ("attributes", 3, Kind::Many(&KEY_VALUE)),
+    ("droppedAttributesCount", 4, Kind::Varint),
+]);
+
+pub(super) static KEY_VALUE: Shape = Shape(&[("key", 1, Kind::Str), ("value", 2, Kind::Any)]);
+
+static LOG_RECORD: Shape = Shape(&[
+    ("timeUnixNano", 1, Kind::Fixed64),
+    ("observedTimeUnixNano", 11, Kind::Fixed64),
+    ("severityNumber", 2, Kind::Varint),
+    ("severityText", 3, Kind::Str),
+    ("body", 5, Kind::Any),
+    ("attributes", 6, Kind::Many(&KEY_VALUE)),
+    ("droppedAttributesCount", 7, Kind::Varint),
+    ("flags", 8, Kind::Fixed32),
+    ("traceId", 9, Kind::Id),
+    ("spanId", 10, Kind::Id),
+    ("eventName", 12, Kind::Str),
+]);
+
+static SPAN: Shape = Shape(&[
+    ("traceId", 1, Kind::Id),
+    ("spanId", 2, Kind::Id),
+    ("traceState", 3, Kind::Str),
+    ("parentSpanId", 4, Kind::Id),
+    ("flags", 16, Kind::Fixed32),
+    ("name", 5, Kind::Str),
+    ("kind", 6, Kind::Varint),
+    ("startTimeUnixNano", 7, Kind::Fixed64),
+    ("endTimeUnixNano", 8, Kind::Fixed64),
+    ("attributes", 9, Kind::Many(&KEY_VALUE)),
+    ("droppedAttributesCount", 10, Kind::Varint),
+    ("events", 11, Kind::Many(&EVENT)),
+    ("droppedEventsCount", 12, Kind::Varint),
+    ("links", 13, Kind::Many(&LINK)),
+    ("droppedLinksCount", 14, Kind::Varint),
+    ("status", 15, Kind::One(&STATUS)),
+]);
+
+static EVENT: Shape = Shape(&[
+    ("timeUnixNano", 1, Kind::Fixed64),
+    ("name", 2, Kind::Str),
+    ("attributes", 3, Kind::Many(&KEY_VALUE)),
+    ("droppedAttributesCount", 4, Kind::Varint),
+]);
+
+static LINK: Shape = Shape(&[
+    ("traceId", 1, Kind::Id),
+    ("spanId", 2, Kind::Id),
+    ("traceState", 3, Kind::Str),
+    ("attributes", 4, Kind::Many(&KEY_VALUE)),
+    ("droppedAttributesCount", 5, Kind::Varint),
+    ("flags", 6, Kind::Fixed32),
+]);
+
+static STATUS: Shape = Shape(&[("message", 2, Kind::Str), ("code", 3, Kind::Varint)]);
+
+impl Shape {
+    /// The field under a JSON key, which may also be spelled as in the .proto file
+    /// (`trace_id` for `traceId`), as protobuf's JSON mapping has it.
+    pub(super) fn field(&self, key: &str) -> Option<(u32, Kind)> {
+        let found = self.0.iter().find(|(name, _, _)| *name == key);
+        let found = found.or_else(|| {
+            key.contains('_')
+                .then(|| self.0.iter().find(|(name, _, _)| same_name(name, key)))?
+        });
+        found.map(|(_, number, kind)| (*number, *kind))
+    }
+}
+
+/// Whether `snake` is the snake_case of `camel`.
+pub(super) fn same_name(camel: &str, snake: &str) -> bool {
+    let mut snake = snake.bytes();
+    camel.bytes().all(|c| {
+        if c.is_ascii_uppercase() {
+            snake.next() == Some(b'_') && snake.next() == Some(c.to_ascii_lowercase())
+        } else {
+            snake.next() == Some(c)
+        }
+    }) && snake.next().is_none()
+}
