@@ -104,9 +104,11 @@ fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
 }
 
+/// Tests, and what only tests use: generators of random data and fixtures.
 fn is_test_file(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().ends_with("tests.rs"))
+    const NAMES: &[&str] = &["tests.rs", "random.rs", "fixture.rs"];
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    NAMES.iter().any(|end| name.ends_with(end))
         || path.components().any(|part| part.as_os_str() == "tests")
 }
 
