@@ -19,6 +19,7 @@ use crate::observe::{self, Metrics, Sources};
 use crate::query::{Engine, Registry};
 use crate::serve::access::{self, Access};
 use crate::serve::ask::QuerySlots;
+use crate::serve::frame::{Pulse, ServiceColours};
 use crate::serve::listen::{self, Room};
 use crate::serve::router;
 use crate::serve::state::{App, Clock, Shared};
@@ -154,9 +155,10 @@ fn build(settings: Settings, control_secret: &str) -> Result<Shared, String> {
             catalog.display()
         )
     })?;
+    let database = Arc::new(database);
     let access = Access::open(
         access::Config::from_settings(&settings),
-        Arc::new(database),
+        database.clone(),
         control_secret,
     )
     .map_err(|e| e.to_string())?;
@@ -175,6 +177,8 @@ fn build(settings: Settings, control_secret: &str) -> Result<Shared, String> {
         query_slots: QuerySlots::new(cores()),
         room: Room::new(connections, metrics.clone()),
         metrics,
+        pulse: Pulse::default(),
+        colours: ServiceColours::open(database).map_err(|e| e.to_string())?,
         sources: Arc::new(Sources::default()),
         stop: CancellationToken::new(),
         started: clock.now(),

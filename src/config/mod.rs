@@ -7,6 +7,7 @@
 
 mod memory;
 mod read;
+mod show;
 mod table;
 mod values;
 

@@ -16,6 +16,8 @@ pub(crate) struct Setting {
     pub(crate) secret: bool,
     /// Parses the text into the field.
     pub(crate) apply: fn(&mut Settings, &str) -> Result<(), String>,
+    /// Prints the field; a secret only as set or not.
+    pub(crate) show: fn(&Settings) -> String,
 }
 
 /// The struct, its defaults and the table come from the same lines, so that none can be forgotten.
@@ -46,6 +48,7 @@ macro_rules! settings {
                     settings.$field = text.parse()?;
                     Ok(())
                 },
+                show: |settings| settings.$field.to_string(),
             },)+
         ];
     };

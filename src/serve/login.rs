@@ -149,7 +149,7 @@ fn show(app: &Shared, page: &PageRequest, wanted: &Wanted, problem: Option<Failu
 }
 
 /// `next` when it is a path of ours, else the overview. `//host` and `/\host` lead elsewhere.
-fn local(next: &str) -> &str {
+pub(super) fn local(next: &str) -> &str {
     let ours =
         next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if ours { next } else { "/" }

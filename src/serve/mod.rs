@@ -6,6 +6,7 @@ pub(crate) mod ask;
 mod assets;
 mod error;
 mod format;
+pub(crate) mod frame;
 mod health;
 pub(crate) mod listen;
 mod login;

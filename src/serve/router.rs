@@ -12,6 +12,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::access::{Policy, guard};
 use super::error::{self, Failure};
+use super::pages::{overview, settings, start, theme};
 use super::state::Shared;
 use super::{assets, health, login, page, tokens};
 
@@ -127,6 +128,26 @@ fn people(routes: Routes) -> Routes {
             Policy::Public,
             "/login",
             get(login::form).post(login::submit),
+        )
+        .at(Policy::Public, "/theme", post(theme::choose))
+        .at(Policy::Page, "/", get(overview::show))
+        .at(Policy::Page, "/start", get(start::show))
+        .at(Policy::Page, "/start/listening", get(start::listening))
+        .at(
+            Policy::AdminPage,
+            "/start/token",
+            get(start::token_again).post(start::make_token),
+        )
+        .at(Policy::AdminPage, "/settings", get(settings::show))
+        .at(
+            Policy::AdminPage,
+            "/settings/tokens",
+            get(settings::again).post(settings::make_token),
+        )
+        .at(
+            Policy::AdminPage,
+            "/settings/tokens/{id}/revoke",
+            get(settings::again).post(settings::revoke_token),
         )
         .at(Policy::Public, "/logout", post(login::leave))
 }

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, hex};
 use super::ask::QuerySlots;
 use super::error::{Audience, Failure, Target};
+use super::frame::{Pulse, ServiceColours};
 use super::listen::Room;
-use super::shell::ShellData;
 use crate::config::Settings;
 use crate::model::Timestamp;
 use crate::observe::sources::{Transport, WireLine};
@@ -28,6 +28,8 @@ pub(crate) struct App {
     pub(crate) query_slots: QuerySlots,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) pulse: Pulse,
+    pub(crate) colours: ServiceColours,
     /// Connections that all listeners may hold.
     pub(crate) room: Room,
     /// Cancelled when the server stops: streams without an end watch it.
@@ -67,10 +69,11 @@ impl App {
         let database = redb::Database::builder()
             .create_with_backend(backend)
             .expect("a database in memory");
+        let database = Arc::new(database);
         let config = super::access::Config::from_settings(&settings);
         let metrics = Arc::new(Metrics::default());
         App {
-            access: Access::open(config, Arc::new(database), "the command line's secret")
+            access: Access::open(config, database.clone(), "the command line's secret")
                 .expect("tables are made"),
             engine: Engine {
                 registry: Registry::default(),
@@ -78,6 +81,8 @@ impl App {
             query_slots: QuerySlots::new(1),
             room: Room::new(1, metrics.clone()),
             metrics,
+            pulse: Pulse::default(),
+            colours: ServiceColours::open(database).expect("tables are made"),
             sources: Arc::new(Sources::default()),
             stop: CancellationToken::new(),
             started: clock.now(),
@@ -93,11 +98,6 @@ impl App {
             .request_ids
             .fetch_add(1, Ordering::Relaxed)
             .to_be_bytes()[2..])
-    }
-
-    /// What the frame of every page shows.
-    pub(crate) fn shell_data(&self) -> ShellData {
-        ShellData::default()
     }
 
     /// Why requests are not taken, None when they are.

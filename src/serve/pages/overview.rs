@@ -4,13 +4,19 @@
 use std::cmp::Ordering;
 
 use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
 
+use crate::observe::Metric;
 use crate::red::{ServiceRow, SparkPoint};
 use crate::serve::format::{self, TimeText, Zone};
+use crate::serve::page::html;
 use crate::serve::page_url::PageUrl;
 use crate::serve::palette::service_class;
-use crate::serve::shell::Shell;
+use crate::serve::request::PageRequest;
+use crate::serve::shell::{Section, Shell};
 use crate::serve::spark::{Spark, Tone};
+use crate::serve::state::{App, Shared};
 
 /// Services in the table; the rest is counted and found by search.
 const ROWS_MAX: usize = 200;
@@ -174,6 +180,55 @@ pub(crate) struct Overview<'a> {
     pub(crate) zone: &'a Zone,
     pub(crate) empty: bool,
     pub(crate) own: Vec<(&'static str, String)>,
+}
+
+/// `GET /`.
+pub(crate) async fn show(State(app): State<Shared>, page: PageRequest) -> Response {
+    app.gauge();
+    let data = app.shell_data();
+    let colours = data.services.clone();
+    let colour = |name: &str| {
+        let at = colours.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        at.map_or(0, |at| colours[at].1)
+    };
+    let services = Vec::new();
+    let from = Overview {
+        url: &page.url,
+        empty: services.is_empty() && colours.is_empty(),
+        services,
+        colour: &colour,
+        now_ns: page.now_ns,
+        zone: &page.zone,
+        own: own(&app, data.health.per_second),
+    };
+    html(&OverviewPage::new(
+        Shell::new(&page, Section::Overview, "Overview", data),
+        from,
+    ))
+}
+
+/// One line about ourselves.
+fn own(app: &App, per_second: f64) -> Vec<(&'static str, String)> {
+    let total = |metric| app.metrics.total(metric) as u64;
+    let mut own = vec![
+        ("ingest", format!("{}/s", format::rate(per_second))),
+        ("refused", format::count(total(Metric::Refused))),
+        ("left out", format::count(total(Metric::Rejected))),
+    ];
+    let sizes = [
+        ("memory", Metric::ResidentBytes),
+        ("data", Metric::StoreDiskBytes),
+        ("disk free", Metric::StoreDiskFree),
+    ];
+    let known = sizes
+        .into_iter()
+        .map(|(words, metric)| (words, total(metric)));
+    own.extend(
+        known
+            .filter(|(_, n)| *n > 0)
+            .map(|(words, n)| (words, format::bytes(n))),
+    );
+    own
 }
 
 impl OverviewPage {

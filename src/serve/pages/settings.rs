@@ -2,9 +2,27 @@
 //! the configuration in force. Must never show a secret, but a token once, when it is made.
 
 use askama::Template;
+use axum::Extension;
+use axum::extract::{Form, Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
 
-use crate::serve::format::TimeText;
-use crate::serve::shell::Shell;
+use crate::config::{SETTINGS, Settings};
+use crate::observe::sources::Sender;
+use crate::observe::{Metric, Metrics};
+use crate::serve::access::{Access, Caller, Scopes, Through};
+use crate::serve::error::Failure;
+use crate::serve::format::{self, TimeText, Zone};
+use crate::serve::page::html;
+use crate::serve::pages::listening::SKEW_NS_MAX;
+use crate::serve::palette::service_class;
+use crate::serve::request::PageRequest;
+use crate::serve::shell::{Section, Shell};
+use crate::serve::state::{App, Shared};
+
+/// Rows of one table of losses; metrics hold fewer label sets than this.
+const LOSSES_MAX: usize = 500;
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -93,6 +111,245 @@ pub(crate) struct Vendored {
     pub(crate) package: String,
     pub(crate) version: String,
     pub(crate) licence: String,
+}
+
+/// What came of a form on this page.
+#[derive(Default)]
+struct Outcome {
+    fresh: Option<String>,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct WantedToken {
+    name: String,
+    scope: String,
+}
+
+/// `GET /settings`.
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Extension(through): Extension<Through>,
+    page: PageRequest,
+) -> Response {
+    render(&app, caller, through, &page, Outcome::default())
+}
+
+/// `POST /settings/tokens`: shows the page with the new token on it, once.
+pub(crate) async fn make_token(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Extension(through): Extension<Through>,
+    page: PageRequest,
+    Form(wanted): Form<WantedToken>,
+) -> Response {
+    let scopes: Result<Scopes, String> = wanted.scope.parse();
+    let made = scopes.and_then(|scopes| {
+        let made = app
+            .access
+            .create_token(&wanted.name, scopes, app.clock.now());
+        made.map_err(|e| e.to_string())
+    });
+    let outcome = match made {
+        Ok(made) => Outcome {
+            fresh: Some(made.secret),
+            problem: None,
+        },
+        Err(problem) => Outcome {
+            fresh: None,
+            problem: Some(problem),
+        },
+    };
+    let mut response = render(&app, caller, through, &page, outcome);
+    let never = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, never);
+    response
+}
+
+/// `POST /settings/tokens/{id}/revoke`: refused from the next request on.
+pub(crate) async fn revoke_token(
+    State(app): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    app.access.revoke_token(&id)?;
+    Ok(Redirect::to("/settings#access").into_response())
+}
+
+/// `GET` of the addresses above: a reload after a form.
+pub(crate) async fn again() -> Response {
+    Redirect::to("/settings#access").into_response()
+}
+
+fn render(
+    app: &App,
+    caller: Caller,
+    through: Through,
+    page: &PageRequest,
+    outcome: Outcome,
+) -> Response {
+    app.gauge();
+    let mut data = app.shell_data();
+    data.account = match caller {
+        Caller::User { name } => Some(name),
+        Caller::Nobody | Caller::Open | Caller::CommandLine | Caller::Token { .. } => None,
+    };
+    let colours = data.services.clone();
+    let colour = |name: &str| {
+        let at = colours.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        at.map_or("", |at| service_class(colours[at].1))
+    };
+    let sources = app.sources.senders().into_iter().map(|(key, sender)| {
+        let class = colour(&key.service);
+        source_row(key.service, key.instance, class, &sender, page)
+    });
+    html(&SettingsPage {
+        shell: Shell::new(page, Section::Settings, "Settings", data),
+        signals: Vec::new(),
+        disk: Vec::new(),
+        disk_used: None,
+        health: health(&app.metrics),
+        losses: losses(&app.metrics),
+        sources: sources.collect(),
+        access: access(&app.access, through, &page.zone, outcome),
+        configuration: configuration(&app.settings),
+        vendored: vendored(),
+    })
+}
+
+fn health(metrics: &Metrics) -> Vec<(&'static str, String)> {
+    [
+        ("records accepted", Metric::Accepted),
+        ("records left out", Metric::Rejected),
+        ("requests refused", Metric::Refused),
+        ("duplicate requests", Metric::Deduplicated),
+        ("secrets masked", Metric::Redacted),
+        ("queries refused", Metric::QueriesRefused),
+    ]
+    .map(|(words, metric)| (words, format::count(metrics.total(metric) as u64)))
+    .into()
+}
+
+/// Every series that counts something lost or changed, worst kind first.
+fn losses(metrics: &Metrics) -> Vec<LossRow> {
+    let kinds = [
+        (Metric::Refused, "request refused", "err"),
+        (Metric::Rejected, "record left out", "err"),
+        (Metric::Truncated, "record cut", "wrn"),
+        (Metric::Mended, "text that was not UTF-8", "wrn"),
+        (Metric::Redacted, "secret masked", "inf"),
+        (Metric::Deduplicated, "seen before, not stored twice", "inf"),
+        (Metric::QueriesRefused, "query refused", "wrn"),
+        (Metric::ConnectionsRefused, "connection refused", "wrn"),
+    ];
+    let mut rows = Vec::new();
+    for (metric, what, class) in kinds {
+        let names = metric.description().labels;
+        for (values, count) in metrics.series(metric).into_iter().filter(|(_, n)| *n > 0.0) {
+            let label = |wanted: &[&str]| -> String {
+                let at = names.iter().position(|name| wanted.contains(name));
+                at.and_then(|at| values.get(at))
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            rows.push(LossRow {
+                what,
+                signal: label(&["signal"]),
+                service: label(&["service"]),
+                reason: label(&["reason", "limit", "rule"]),
+                count: format::exact(count as u64),
+                class,
+            });
+        }
+    }
+    rows.truncate(LOSSES_MAX);
+    rows
+}
+
+fn source_row(
+    service: String,
+    instance: String,
+    class: &'static str,
+    sender: &Sender,
+    page: &PageRequest,
+) -> SourceRow {
+    let mut trouble: Vec<String> = sender
+        .rejected
+        .iter()
+        .map(|(reason, n)| format!("{} {reason}", format::exact(*n)))
+        .collect();
+    if sender.skew_ns.abs() > SKEW_NS_MAX {
+        let side = if sender.skew_ns < 0 {
+            "behind"
+        } else {
+            "ahead"
+        };
+        let off = format::duration(sender.skew_ns.unsigned_abs());
+        trouble.push(format!("clock {off} {side}"));
+    }
+    SourceRow {
+        service,
+        class,
+        instance,
+        sdk: format!("{} {}", sender.sdk, sender.sdk_version)
+            .trim()
+            .to_owned(),
+        version: sender.version.clone(),
+        transport: sender.transport.name(),
+        spans: format::count(sender.spans),
+        logs: format::count(sender.logs),
+        bytes: format::bytes(sender.bytes),
+        last_seen: page.zone.ago(sender.last_seen.0, page.now_ns),
+        trouble: trouble.join(", "),
+    }
+}
+
+fn access(access: &Access, through: Through, zone: &Zone, outcome: Outcome) -> AccessView {
+    let open = access.open_at(through.bound);
+    let loopback = through.bound.to_canonical().is_loopback();
+    let sentence = match (open, access.ingest_open_at(through.bound), loopback) {
+        (true, true, true) => {
+            "Open: this listener is bound to loopback, so only this machine reaches it."
+        }
+        (true, true, false) => {
+            "Open to everybody who can connect: auth.mode is \"none\". Anybody can read, send and change everything."
+        }
+        (true, false, _) => "Pages are open on this address; senders need an ingest token.",
+        (false, true, _) => {
+            "Pages and APIs need a login or a token; senders need none, because auth.ingest is \"open\"."
+        }
+        (false, false, _) => "Pages and APIs need a login or a token, senders an ingest token.",
+    };
+    let view = |row: crate::store::meta::TokenRow| TokenView {
+        scope: Scopes::from_bits(row.scopes).to_string(),
+        created: zone.date(row.created_ns),
+        id: row.id,
+        name: row.name,
+    };
+    AccessView {
+        sentence: sentence.to_owned(),
+        open: open && !loopback,
+        tokens: access.tokens().into_iter().map(view).collect(),
+        fresh: outcome.fresh,
+        problem: outcome.problem,
+    }
+}
+
+fn configuration(settings: &Settings) -> Vec<ConfigurationRow> {
+    let defaults = Settings::default();
+    SETTINGS
+        .iter()
+        .map(|setting| {
+            let value = (setting.show)(settings);
+            ConfigurationRow {
+                name: setting.name,
+                set: value != (setting.show)(&defaults),
+                value,
+                default: setting.default,
+                what: setting.what.join(" ").replace('`', ""),
+            }
+        })
+        .collect()
 }
 
 /// What others wrote and we serve, one row per package.

@@ -1,0 +1,240 @@
+//! Gathers what the frame of every page shows from the running server: services with their
+//! colours, errors over the range, and how we are.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::format;
+use super::shell::{Health, HealthTone, ShellData};
+use super::state::App;
+use crate::config::AccessMode;
+use crate::model::Timestamp;
+use crate::observe::{Metric, Metrics};
+use crate::store::meta;
+
+/// Readings are taken at most this often, by whoever looks.
+const READING_GAP_NS: u64 = 1_000_000_000;
+/// "Now" in "records per second" and "refused": the last minute.
+const READING_SPAN_NS: u64 = 60_000_000_000;
+/// A minute of readings and the one before it.
+const READINGS_MAX: usize = 62;
+
+/// Services whose colour is asked for per look at the frame; a first look at more goes on at the next.
+const NEW_COLOURS_MAX: usize = 16;
+
+/// How much came in lately.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// Guards the readings, oldest first; held for one push and one look.
+    readings: Mutex<VecDeque<Reading>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Reading {
+    at: Timestamp,
+    accepted: f64,
+    refused: f64,
+    rejected: f64,
+}
+
+/// What changed within the last minute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Beat {
+    pub(crate) per_second: f64,
+    /// Requests refused, for want of a token, of room, or of a readable body.
+    pub(crate) refused: f64,
+    /// Records left out of requests that were taken.
+    pub(crate) rejected: f64,
+    /// Anything accepted since the start.
+    pub(crate) ever: bool,
+}
+
+impl Pulse {
+    /// Takes a reading if the last one is old enough, and compares with the one a minute ago.
+    /// Before there is one, with the start of the server.
+    pub(crate) fn beat(&self, metrics: &Metrics, started: Timestamp, now: Timestamp) -> Beat {
+        let reading = Reading {
+            at: now,
+            accepted: metrics.total(Metric::Accepted),
+            refused: metrics.total(Metric::Refused),
+            rejected: metrics.total(Metric::Rejected),
+        };
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = readings.front().copied().unwrap_or(Reading {
+            at: started,
+            ..Reading::default()
+        });
+        if readings
+            .back()
+            .is_none_or(|last| now.0 >= last.at.0.saturating_add(READING_GAP_NS))
+        {
+            readings.push_back(reading);
+            let old = |r: &Reading| now.0.saturating_sub(r.at.0) > READING_SPAN_NS;
+            while readings.len() > READINGS_MAX || readings.get(1).is_some_and(old) {
+                readings.pop_front();
+            }
+        }
+        let seconds = now.0.saturating_sub(base.at.0) as f64 / 1e9;
+        Beat {
+            per_second: (reading.accepted - base.accepted) / seconds.max(1.0),
+            refused: reading.refused - base.refused,
+            rejected: reading.rejected - base.rejected,
+            ever: reading.accepted > 0.0,
+        }
+    }
+}
+
+/// The persisted colour of every service, given out on first sight.
+pub(crate) struct ServiceColours {
+    database: Arc<redb::Database>,
+    /// Guards the copy of the catalogue's table.
+    known: Mutex<HashMap<String, u32>>,
+}
+
+impl ServiceColours {
+    pub(crate) fn open(database: Arc<redb::Database>) -> Result<ServiceColours, meta::MetaError> {
+        let known = Mutex::new(meta::palette(&database)?.into_iter().collect());
+        Ok(ServiceColours { database, known })
+    }
+
+    /// Gives a colour to services seen for the first time.
+    pub(crate) fn meet<'a>(&self, services: impl Iterator<Item = &'a str>) {
+        let unknown: Vec<&str> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = |name: &&str| !name.is_empty() && !known.contains_key(*name);
+            services.filter(new).take(NEW_COLOURS_MAX).collect()
+        };
+        for name in unknown {
+            match meta::palette_index(&self.database, name) {
+                Ok(index) => {
+                    let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.insert(name.to_owned(), index);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, service = name, "service has no colour");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Every service ever seen with its colour, by name.
+    pub(crate) fn all(&self) -> Vec<(String, u32)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = known
+            .iter()
+            .map(|(name, index)| (name.clone(), *index))
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+impl App {
+    /// What the frame of any page shows; the time ribbon is added by pages that have a range.
+    pub(crate) fn shell_data(&self) -> ShellData {
+        let senders = self.sources.senders();
+        self.colours
+            .meet(senders.iter().map(|(key, _)| key.service.as_str()));
+        let beat = self
+            .pulse
+            .beat(&self.metrics, self.started, self.clock.now());
+        ShellData {
+            services: self.colours.all(),
+            errors: Vec::new(),
+            health: self.health(beat),
+            account: None,
+        }
+    }
+
+    fn health(&self, beat: Beat) -> Health {
+        let rate = format!("{} records/s", format::rate(beat.per_second));
+        let counted = |n: f64| format::exact(n as u64);
+        let (tone, reason) = if let Some(why) = self.unready() {
+            (HealthTone::Bad, format!("nothing is taken: {why}"))
+        } else if beat.refused > 0.0 {
+            let refused = counted(beat.refused);
+            (
+                HealthTone::Bad,
+                format!("{refused} requests refused in the last minute; {rate}"),
+            )
+        } else if beat.rejected > 0.0 {
+            let rejected = counted(beat.rejected);
+            (
+                HealthTone::Bad,
+                format!("{rejected} records left out in the last minute; {rate}"),
+            )
+        } else if self.settings.auth_mode == AccessMode::None {
+            let open = "access is open to everybody who can connect (auth.mode = \"none\")";
+            (HealthTone::Warn, format!("{open}; {rate}"))
+        } else if !beat.ever {
+            (
+                HealthTone::Idle,
+                "nothing received since the start".to_owned(),
+            )
+        } else {
+            (
+                HealthTone::Ok,
+                format!("{rate}, nothing refused in the last minute"),
+            )
+        };
+        Health {
+            tone,
+            per_second: beat.per_second,
+            reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pulse, Timestamp};
+    use crate::observe::{Metric, Metrics};
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_minute() {
+        let (metrics, pulse) = (Metrics::default(), Pulse::default());
+        let at = |second: u64| Timestamp((1_000 + second) * SECOND_NS);
+        metrics.add(Metric::Accepted, &["logs", "shop"], 500);
+        let first = pulse.beat(&metrics, at(0), at(100));
+        assert_eq!(
+            (first.per_second, first.ever),
+            (5.0, true),
+            "since the start"
+        );
+        metrics.add(Metric::Refused, &["logs", "overloaded"], 3);
+        for second in 101..=130 {
+            metrics.add(Metric::Accepted, &["logs", "shop"], 20);
+            pulse.beat(&metrics, at(0), at(second));
+        }
+        let busy = pulse.beat(&metrics, at(0), at(130));
+        assert_eq!((busy.per_second, busy.refused), (20.0, 3.0));
+        for second in 131..=400 {
+            pulse.beat(&metrics, at(0), at(second));
+        }
+        let quiet = pulse.beat(&metrics, at(0), at(400));
+        assert_eq!((quiet.per_second, quiet.refused), (0.0, 0.0));
+    }
+
+    #[test]
+    fn colours_stay_with_their_services() {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = redb::Database::builder()
+            .create_with_backend(backend)
+            .expect("in memory");
+        let database = std::sync::Arc::new(database);
+        crate::store::meta::create_tables(&database).expect("tables");
+        let colours = super::ServiceColours::open(database.clone()).expect("colours");
+        colours.meet(["shop", "", "cart"].into_iter());
+        colours.meet(["cart", "auth"].into_iter());
+        let all = colours.all();
+        assert_eq!(
+            all,
+            [("auth".into(), 2), ("cart".into(), 1), ("shop".into(), 0)]
+        );
+        let again = super::ServiceColours::open(database).expect("colours");
+        assert_eq!(again.all(), all);
+    }
+}
