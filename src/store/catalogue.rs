@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::disk::{Backend, Disk};
+use super::disk::{Backend, Disk, tmp_path};
 use super::error::StoreError;
 use super::partition::{Partition, RetentionClass, Span};
 use crate::model::{ProjectId, Signal, Timestamp};
@@ -133,45 +133,30 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Opens or makes `catalog.redb`.
+    /// Opens `catalog.redb`, or makes it when there is none.
     ///
     /// # Errors
     /// [`StoreError::Newer`] when a later version has written it; redb's when it is damaged.
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Catalogue, StoreError> {
-        let file = disk
-            .open_in_place(path)
-            .map_err(StoreError::io("open", path))?;
-        let database = redb::Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(Backend::new(file))?;
-        let catalogue = Catalogue {
-            database: Arc::new(database),
-        };
-        catalogue.check_format(path)?;
-        Ok(catalogue)
-    }
-
-    fn check_format(&self, path: &Path) -> Result<(), StoreError> {
-        let txn = self.database.begin_write()?;
-        {
-            let mut state = txn.open_table(STATE)?;
-            let found = state.get(FORMAT)?.map(|v| v.value());
-            match found {
-                None => _ = state.insert(FORMAT, FORMAT_VERSION)?,
-                Some(FORMAT_VERSION) => return Ok(()),
-                Some(found) => {
-                    return Err(StoreError::Newer {
-                        path: path.to_owned(),
-                        found: u32::try_from(found).unwrap_or(u32::MAX),
-                        known: FORMAT_VERSION as u32,
-                    });
-                }
-            }
-            txn.open_table(SEGMENTS)?;
-            txn.open_table(KEYS)?;
-            txn.open_table(QUARANTINE)?;
+        let dir = path.parent().expect("it lies in the data directory");
+        let there = disk.list(dir).map_err(StoreError::io("list", dir))?;
+        if !there.iter().any(|entry| dir.join(&entry.name) == path) {
+            create(disk, path)?;
         }
-        Ok(txn.commit()?)
+        let catalogue = Catalogue {
+            database: Arc::new(open_database(disk, path)?),
+        };
+        let txn = catalogue.database.begin_read()?;
+        let found = txn.open_table(STATE)?.get(FORMAT)?.map(|v| v.value());
+        match found {
+            Some(FORMAT_VERSION) => Ok(catalogue),
+            Some(found) => Err(StoreError::Newer {
+                path: path.to_owned(),
+                found: u32::try_from(found).unwrap_or(u32::MAX),
+                known: FORMAT_VERSION as u32,
+            }),
+            None => Err(StoreError::corrupt(path, 0, "no format version")),
+        }
     }
 
     pub(crate) fn database(&self) -> Arc<Database> {
@@ -271,6 +256,36 @@ impl Catalogue {
         txn.open_table(STATE)?.insert(WAL_SYNCED, sequence)?;
         Ok(txn.commit()?)
     }
+}
+
+fn open_database(disk: &Disk, path: &Path) -> Result<Database, StoreError> {
+    let file = disk
+        .open_in_place(path)
+        .map_err(StoreError::io("open", path))?;
+    Ok(redb::Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .create_with_backend(Backend::new(file))?)
+}
+
+/// Makes the database under another name first: redb cannot open one whose making was cut off.
+fn create(disk: &Disk, path: &Path) -> Result<(), StoreError> {
+    let tmp = tmp_path(path);
+    // What an earlier attempt has left is emptied.
+    disk.create(&tmp).map_err(StoreError::io("create", &tmp))?;
+    let database = open_database(disk, &tmp)?;
+    let txn = database.begin_write()?;
+    txn.open_table(STATE)?.insert(FORMAT, FORMAT_VERSION)?;
+    txn.open_table(SEGMENTS)?;
+    txn.open_table(KEYS)?;
+    txn.open_table(QUARANTINE)?;
+    txn.commit()?;
+    database.close()?;
+    let dir = path.parent().expect("it lies in the data directory");
+    disk.open_in_place(&tmp)
+        .and_then(|file| file.sync_data())
+        .and_then(|()| disk.rename(&tmp, path))
+        .and_then(|()| disk.sync_dir(dir))
+        .map_err(StoreError::io("create", path))
 }
 
 const ROW_VERSION: u8 = 1;

@@ -137,11 +137,12 @@ impl Disk {
 
     /// Makes names created, renamed or removed in `dir` durable.
     pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        match self {
-            Disk::Real => std::fs::File::open(dir)?.sync_all(),
+        let synced = match self {
+            Disk::Real => std::fs::File::open(dir).and_then(|dir| dir.sync_all()),
             #[cfg(test)]
             Disk::Sim(world) => world.sync_dir(dir),
-        }
+        };
+        synced.map_err(final_error)
     }
 
     /// Replaces `to` by `from`, as one step; durable after [`Disk::sync_dir`].
@@ -215,6 +216,15 @@ impl Disk {
             #[cfg(test)]
             Disk::Sim(_) => Ok(Some(Lock { _held: None })),
         }
+    }
+}
+
+/// A sync that found no room has lost what it should have kept, unlike a write that found none: its
+/// error must not look like one that can be waited out.
+fn final_error(e: io::Error) -> io::Error {
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(e),
+        _ => e,
     }
 }
 
@@ -338,11 +348,12 @@ impl File {
     /// Makes content and length durable. After an error nothing written since the last success can
     /// be trusted, and another try proves nothing (the kernel may have dropped the dirty pages).
     pub(crate) fn sync_data(&self) -> io::Result<()> {
-        match &self.inner {
+        let synced = match &self.inner {
             Inner::Real(file) => file.sync_data(),
             #[cfg(test)]
             Inner::Sim(handle) => handle.sync_data(),
-        }
+        };
+        synced.map_err(final_error)
     }
 }
 

@@ -8,6 +8,8 @@
 
 mod catalogue;
 mod config;
+#[cfg(test)]
+mod crash_tests;
 pub(crate) mod disk;
 mod error;
 #[cfg(test)]

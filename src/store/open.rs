@@ -33,6 +33,9 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
+/// The catalogue's file in the data directory.
+const CATALOGUE: &str = "catalog.redb";
+
 /// What a start has found.
 #[derive(Debug, Default)]
 pub(crate) struct Recovery {
@@ -68,9 +71,9 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         .lock(&lock_path)
         .map_err(StoreError::io("lock", &lock_path))?
         .ok_or_else(|| StoreError::Locked { dir: dir.clone() })?;
-    let catalogue_path = dir.join("catalog.redb");
+    let catalogue_path = dir.join(CATALOGUE);
+    refuse_without_catalogue(&disk, &dir, &wal_dir)?;
     let catalogue = Catalogue::open(&disk, &catalogue_path)?;
-    disk.sync_dir(&dir).map_err(StoreError::io("sync", &dir))?;
     match meta::create_tables(&catalogue.database()) {
         Err(meta::MetaError::Database(e)) => return Err(e.into()),
         // Making tables fills none.
@@ -118,6 +121,23 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         sealer,
         recovery,
     })
+}
+
+/// A directory with telemetry and without a catalogue is somebody's accident: opening it as an empty
+/// one would delete every segment.
+fn refuse_without_catalogue(disk: &Disk, dir: &Path, wal_dir: &Path) -> Result<(), StoreError> {
+    if list(disk, dir)?.iter().any(|entry| entry.name == CATALOGUE) {
+        return Ok(());
+    }
+    let mut dirs = vec![wal_dir.to_owned()];
+    dirs.extend(Signal::ALL.map(|signal| dir.join(signal.name())));
+    for dir in dirs {
+        if !list(disk, &dir)?.is_empty() {
+            let why = "missing, but there is telemetry: restore it, or set another data_dir";
+            return Err(StoreError::corrupt(&dir.with_file_name(CATALOGUE), 0, why));
+        }
+    }
+    Ok(())
 }
 
 /// Deletes segment files that the catalogue does not name and unfinished ones, and directories left
