@@ -32,7 +32,7 @@ pub(crate) enum Next {
 }
 
 /// A position in a JSON text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     text: &'a [u8],
     at: usize,

@@ -9,6 +9,7 @@ pub(crate) mod body;
 pub(crate) mod cors;
 pub(crate) mod fault;
 mod json;
+pub(crate) mod loki;
 mod metrics_later;
 pub(crate) mod otlp_grpc;
 pub(crate) mod otlp_http;

@@ -1,0 +1,151 @@
+//! `POST /loki/api/v1/push`: snappy protobuf and JSON of Loki's API, so that Promtail, Alloy, Vector,
+//! Fluent Bit and Docker's loki driver reach us without a change.
+//!
+//! A stream becomes a resource, its entries become log records: labels are resource attributes (one
+//! of them is the service), structured metadata are record attributes; level, trace and span ids
+//! fill the record's own fields. Streams with labels that do not parse are left out and named in a
+//! 400, the others are kept: what Loki does too.
+
+mod labels;
+mod transcode;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+
+use super::body::{self, Coding, Prefix};
+use super::fault::Fault;
+use super::{Arrival, Receiver};
+use crate::ingest::{Permit, Receipt, Submission};
+use crate::model::{ProjectId, Signal};
+use crate::observe::sources::Transport;
+
+pub(crate) use transcode::{Pushed, from_json, from_protobuf};
+
+/// Snappy's longest copy, 64 bytes, takes 3: a stream that declares more than this many times its
+/// own length is lying.
+const SNAPPY_RATIO_MAX: usize = 22;
+
+/// `POST /loki/api/v1/push`
+pub(crate) async fn push(State(receiver): State<Receiver>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let mut received = 0;
+    let outcome = take(&receiver, &parts, body, &mut received).await;
+    let response = match &outcome {
+        Ok(receipt) if receipt.rejected == 0 => plain(StatusCode::NO_CONTENT, ""),
+        // The rest is kept; Loki's clients log the text of a 400 and do not send again.
+        Ok(receipt) => plain(
+            StatusCode::BAD_REQUEST,
+            receipt.message.as_deref().unwrap_or_default(),
+        ),
+        Err(fault) => failed(fault),
+    };
+    let arrival = Arrival {
+        signal: "logs",
+        transport: Transport::Loki,
+        request: format!("{} {}", parts.method, parts.uri.path()),
+        bytes: received,
+    };
+    receiver.note(arrival, &outcome);
+    response
+}
+
+async fn take(
+    receiver: &Receiver,
+    parts: &Parts,
+    body: Body,
+    received: &mut u64,
+) -> Result<Receipt, Fault> {
+    let header = |name| parts.headers.get(name);
+    let content_type = header(header::CONTENT_TYPE).map_or(Ok(""), |v| v.to_str());
+    let content_type = content_type.unwrap_or("?").split(';').next();
+    let is_json = match content_type.unwrap_or_default().trim() {
+        "application/json" => true,
+        // What Loki itself takes a push without a type for.
+        "application/x-protobuf" | "" => false,
+        other => return Err(Fault::ContentType(other.chars().take(100).collect())),
+    };
+    let coding = match header(header::CONTENT_ENCODING) {
+        // The body of a protobuf push is snappy in any case; some senders say so.
+        Some(value) if !is_json && value.as_bytes() == b"snappy" => Coding::Identity,
+        value => Coding::parse(value)?,
+    };
+    let declared = header(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let max = receiver.door.config().request_bytes;
+    let mut permit = receiver.door.reserve(0).await?;
+    let bytes = body::collect(body, declared, max, &mut Prefix::default(), &mut permit).await?;
+    *received = bytes.len() as u64;
+    let bytes = match coding {
+        Coding::Identity => bytes,
+        coding => body::decompress(coding, &bytes, max, &mut permit).await?,
+    };
+    let pushed = if is_json {
+        from_json(&bytes)
+    } else {
+        let bytes = unsnappy(&bytes, max, &mut permit).await?;
+        from_protobuf(&bytes)
+    };
+    let pushed = pushed.map_err(|what| Fault::Malformed(format!("not a Loki push: {what}")))?;
+    // The labels of a stream are repeated in no record: the request is about as long as the push.
+    permit.grow(pushed.request.len()).await?;
+    let submission = Submission {
+        signal: Signal::Logs,
+        project: ProjectId::DEFAULT,
+        transport: Transport::Loki,
+        bytes: pushed.request,
+        wire: None,
+    };
+    let mut receipt = receiver.door.submit(permit, submission).await?;
+    if let Some(bad) = pushed.bad_streams {
+        receipt.rejected += bad.entries;
+        let what = format!("{} entries left out: {}", bad.entries, bad.first);
+        receipt.message = Some(match receipt.message {
+            Some(message) => format!("{what}. {message}"),
+            None => what,
+        });
+    }
+    Ok(receipt)
+}
+
+/// Snappy's block format, whose declared length is checked before anything is allocated.
+async fn unsnappy(bytes: &[u8], max: usize, permit: &mut Permit) -> Result<Vec<u8>, Fault> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let damaged = |_| Fault::Compression("snappy");
+    let declared = snap::raw::decompress_len(bytes).map_err(damaged)?;
+    if declared > max {
+        return Err(Fault::too_large(declared as u64, max));
+    }
+    if declared > bytes.len() * SNAPPY_RATIO_MAX {
+        return Err(Fault::Compression("snappy"));
+    }
+    permit.grow(declared).await?;
+    snap::raw::Decoder::new()
+        .decompress_vec(bytes)
+        .map_err(damaged)
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    if !text.is_empty() {
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+    }
+    response
+}
+
+fn failed(fault: &Fault) -> Response<Body> {
+    let mut response = plain(fault.http_status(), &fault.to_string());
+    if let Some(seconds) = fault.retry_after_s() {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;
