@@ -158,6 +158,11 @@ impl Zone {
         &self.zone
     }
 
+    /// How far local time is ahead of UTC at that instant, in nanoseconds.
+    pub(crate) fn offset_ns(&self, ns: u64) -> i64 {
+        i64::from(self.zone.to_offset(instant(ns)).seconds()) * 1_000_000_000
+    }
+
     /// `14:04:31.220`.
     pub(crate) fn time(&self, ns: u64) -> TimeText {
         self.text(ns, "%H:%M:%S%.3f")

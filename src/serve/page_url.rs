@@ -61,6 +61,14 @@ impl PageUrl {
         url
     }
 
+    /// The same parameters under another path: a part of this page.
+    #[must_use]
+    pub(crate) fn at(&self, path: &str) -> PageUrl {
+        let mut url = self.clone();
+        path.clone_into(&mut url.path);
+        url
+    }
+
     /// Another page with this one's time range and scope.
     #[must_use]
     pub(crate) fn carry_to(&self, path: &str) -> PageUrl {

@@ -14,7 +14,7 @@ use super::access::{Policy, guard};
 use super::error::{self, Failure};
 use super::pages::{overview, settings, start, theme};
 use super::state::Shared;
-use super::{assets, health, login, page, tokens};
+use super::{assets, health, login, page, pages, tokens};
 
 /// Dynamic answers are compressed once each: level 4 costs a fifth of the default for 5 % more bytes.
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(4);
@@ -150,6 +150,9 @@ fn people(routes: Routes) -> Routes {
             get(settings::again).post(settings::revoke_token),
         )
         .at(Policy::Public, "/logout", post(login::leave))
+        .at(Policy::Page, "/logs", get(pages::logs::page))
+        .at(Policy::Page, "/logs/{id}", get(pages::logs::record))
+        .at(Policy::Page, "/traces", get(pages::traces::page))
 }
 
 /// Unknown addresses, in the caller's language. Nothing is told that a known one would hide.

@@ -1,9 +1,14 @@
 //! Pages for people: each file has a view struct, its template and the handlers that fill it.
 
+pub(crate) mod axis;
+pub(crate) mod colours;
 pub(crate) mod error;
 pub(crate) mod listening;
+pub(crate) mod logs;
 pub(crate) mod overview;
+pub(crate) mod querybar;
 pub(crate) mod settings;
 mod snippets;
 pub(crate) mod start;
 pub(crate) mod theme;
+pub(crate) mod traces;

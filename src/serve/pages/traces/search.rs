@@ -1,0 +1,109 @@
+//! What the trace list asks the engine, as one synchronous call.
+
+use crate::model::{TimeRange, Timestamp};
+use crate::query::{
+    self, Control, Engine, QueryError, Scatter, Stats, TraceCursor, TraceRequest, TraceRow, lang,
+};
+use crate::serve::pages::querybar::{joined, understood};
+use crate::serve::pages::traces::scope_of;
+use crate::serve::request::PageRequest;
+
+/// Rows of one page: 32 px each, five screens.
+pub(crate) const TRACES: usize = 100;
+/// The longer range that is tried where the asked one is empty.
+const WIDER_NS: u64 = 7 * 24 * 3_600_000_000_000;
+
+/// Everything that the page shows about one query.
+pub(crate) struct Answer {
+    /// As asked.
+    pub(crate) query: String,
+    /// The query that was run: the asked one, or the last good one while that has a mistake.
+    pub(crate) good: String,
+    pub(crate) mistake: Option<lang::Error>,
+    pub(crate) traces: Vec<TraceRow>,
+    pub(crate) total: u64,
+    pub(crate) scatter: Scatter,
+    pub(crate) facets: query::Facets,
+    pub(crate) next: Option<TraceCursor>,
+    pub(crate) stats: Stats,
+    /// Traces in the last 7 days, where the range has none.
+    pub(crate) wider: Option<u64>,
+    pub(crate) failure: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn empty(query: String) -> Answer {
+        Answer {
+            good: query.clone(),
+            query,
+            mistake: None,
+            traces: Vec::new(),
+            total: 0,
+            scatter: Scatter::default(),
+            facets: query::Facets {
+                fields: Vec::new(),
+                records: 0,
+                approximate: false,
+                stats: Stats::default(),
+            },
+            next: None,
+            stats: Stats::default(),
+            wider: None,
+            failure: None,
+        }
+    }
+}
+
+/// The page. An engine's refusal becomes part of the answer: the page is shown with it.
+pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) -> Answer {
+    let mut answer = Answer::empty(joined(&request.url).0);
+    let understood = understood(&answer.query, request);
+    answer.good = understood.good;
+    answer.mistake = understood.mistake;
+    let Some(expr) = understood.expr else {
+        return answer;
+    };
+    if let Err(error) = find(engine, control, request, expr, &mut answer) {
+        answer.failure = Some(error.to_string());
+    }
+    answer.stats = control.stats(answer.stats.partial, answer.stats.searched);
+    answer
+}
+
+fn find(
+    engine: &Engine,
+    control: &Control,
+    request: &PageRequest,
+    query: lang::Expr,
+    answer: &mut Answer,
+) -> Result<(), QueryError> {
+    let mut asked = TraceRequest {
+        query,
+        range: request.window(),
+        limit: TRACES,
+        scope: scope_of(&request.url),
+        cursor: request.url.get("cursor").and_then(TraceCursor::parse),
+    };
+    let page = engine.traces(&asked, control)?;
+    answer.total = page.total;
+    answer.traces = page.traces;
+    answer.scatter = page.scatter;
+    answer.next = page.next;
+    answer.stats = page.stats;
+    if answer.traces.is_empty() && answer.total == 0 {
+        let now = Timestamp(request.now_ns);
+        asked.range =
+            TimeRange::new(now.saturating_sub(WIDER_NS), now).expect("it ends after it starts");
+        asked.limit = 1;
+        asked.cursor = None;
+        answer.wider = Some(engine.traces(&asked, control)?.total).filter(|total| *total > 0);
+        return Ok(());
+    }
+    answer.facets = engine.span_facets(&asked.query, request.window(), None, control)?;
+    crate::serve::pages::querybar::own_facets(
+        &mut answer.facets,
+        &answer.good,
+        request,
+        |expr, field| engine.span_facets(expr, request.window(), Some(field), control),
+    )
+}
