@@ -10,7 +10,7 @@ use super::disk::File;
 use super::error::StoreError;
 use super::head::{Entry, Group};
 use super::partition::Partition;
-use super::segments::{Sealed, SegmentFacts};
+use super::segment::{Sealed, SegmentFacts};
 use crate::model::chunk::{Chunk, Request};
 use crate::model::wire::WireError;
 use crate::model::{ProjectId, Timestamp};

@@ -13,7 +13,8 @@ use super::error::StoreError;
 use super::head::AllHeads;
 use super::partition::{Partition, RetentionClass, Span};
 use super::retention;
-use super::segments::{self, Sealed, SealedHead, Segment};
+use super::segment::Sealed;
+use super::segments::{self, SealedHead, Segment};
 use super::shared::Shared;
 use crate::model::{ProjectId, Signal};
 

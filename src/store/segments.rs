@@ -1,5 +1,6 @@
 //! The published segments as readers and merges use them, and the one place that calls the formats.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::catalogue::{Damaged, SegmentRow};
@@ -9,42 +10,23 @@ use super::head::{Group, Head};
 use super::partition::Partition;
 use super::plain;
 use super::prune::{LogPrune, SpanPrune};
-use super::unit::{LogUnit, SpanUnit, Wanted};
+use super::segment::{self, LogSegment, Sealed, SegmentFacts};
+use super::unit::{LogUnit, SpanUnit, Unreadable, Wanted};
 use crate::model::chunk::Chunk;
-use crate::model::{LogChunk, LogEntry, ProjectId, Signal, SpanChunk, SpanEntry};
+use crate::model::{LogEntry, ProjectId, Signal, SpanChunk, SpanEntry};
 use crate::model::{TimeRange, Timestamp};
-
-/// What is known of a segment besides its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SegmentFacts {
-    pub(crate) rows: u64,
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
-    /// Length of the file.
-    pub(crate) bytes: u64,
-    /// OTLP bytes that went in.
-    pub(crate) raw_bytes: u64,
-    pub(crate) crc: u32,
-}
-
-/// An encoded segment that is not on the disk yet.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    pub(crate) partition: Partition,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) facts: SegmentFacts,
-}
 
 /// A published segment, open for reading.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) row: SegmentRow,
+    path: Arc<Path>,
     data: Data,
 }
 
 #[derive(Debug)]
 enum Data {
-    Logs(Arc<Group<LogEntry>>),
+    Logs(LogSegment),
     Traces(Arc<Group<SpanEntry>>),
 }
 
@@ -62,11 +44,53 @@ impl Segment {
         if len != row.bytes {
             return Err(StoreError::corrupt(file.path(), len, "length"));
         }
+        let path = Arc::from(file.path());
         let data = match row.signal {
-            Signal::Logs => Data::Logs(plain::open(&file, row.crc, LogChunk::parse)?),
+            Signal::Logs => Data::Logs(LogSegment::open(file)?),
             Signal::Traces => Data::Traces(plain::open(&file, row.crc, SpanChunk::parse)?),
         };
-        Ok(Segment { row, data })
+        let segment = Segment { row, path, data };
+        segment.check_facts()?;
+        Ok(segment)
+    }
+
+    /// The file must be the one that was published under this row.
+    fn check_facts(&self) -> Result<(), StoreError> {
+        let row = &self.row;
+        let facts = match &self.data {
+            Data::Logs(segment) => segment.facts(),
+            Data::Traces(_) => return Ok(()),
+        };
+        if (facts.crc, facts.rows) != (row.crc, row.rows) {
+            let what = "it is not the segment that the catalogue names";
+            return Err(StoreError::corrupt(&self.path, 0, what));
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self) -> Unreadable {
+        Unreadable {
+            path: self.path.clone(),
+            first: self.row.first,
+            last: self.row.last,
+            rows: self.row.rows,
+        }
+    }
+
+    /// Memory of the directory it keeps, in bytes.
+    pub(super) fn cached_bytes(&self) -> usize {
+        match &self.data {
+            Data::Logs(segment) => segment.cached_bytes(),
+            Data::Traces(_) => 0,
+        }
+    }
+
+    /// Gives that memory back; the next reader loads the directory again.
+    pub(super) fn release(&self) {
+        match &self.data {
+            Data::Logs(segment) => segment.release(),
+            Data::Traces(_) => {}
+        }
     }
 
     /// What is told about it when it cannot be read.
@@ -82,7 +106,10 @@ impl Segment {
 
     /// Reads all of it and checks every checksum.
     pub(super) fn verify(&self) -> Result<(), StoreError> {
-        Ok(())
+        match &self.data {
+            Data::Logs(segment) => segment.verify(),
+            Data::Traces(_) => Ok(()),
+        }
     }
 }
 
@@ -104,11 +131,13 @@ impl Segments {
     }
 
     pub(super) fn logs(&self, range: TimeRange, prune: &LogPrune, units: &mut Vec<LogUnit>) {
-        let prune = prune.clone();
-        let wanted = Arc::new(Wanted { range, prune });
         for segment in self.overlapping(range) {
-            if let Data::Logs(group) = &segment.data {
-                units.push(LogUnit::head(group.clone(), wanted.clone()));
+            let Data::Logs(data) = &segment.data else {
+                continue;
+            };
+            match data.blocks(range, prune) {
+                Ok(blocks) => units.extend(blocks.into_iter().map(LogUnit::block)),
+                Err(_) => units.push(LogUnit::unreadable(segment.unreadable())),
             }
         }
     }
@@ -151,7 +180,7 @@ pub(super) fn encode(
     partition: &dyn Fn(Timestamp) -> Partition,
 ) -> Vec<(ProjectId, Sealed)> {
     match head {
-        SealedHead::Logs(head) => by_project(head, |chunks| plain::seal(chunks, partition)),
+        SealedHead::Logs(head) => by_project(head, |chunks| segment::seal_logs(chunks, partition)),
         SealedHead::Traces(head) => by_project(head, |chunks| plain::seal(chunks, partition)),
     }
 }
@@ -187,16 +216,15 @@ pub(super) fn merge(
     let (mut logs, mut traces) = (Vec::new(), Vec::new());
     for input in inputs {
         match &input.data {
-            Data::Logs(group) => logs.push(group.clone()),
+            Data::Logs(segment) => logs.push(segment.clone()),
             Data::Traces(group) => traces.push(group.clone()),
         }
     }
+    if traces.is_empty() {
+        return segment::merge(&logs, out);
+    }
     let mut bytes = Vec::new();
-    let facts = if traces.is_empty() {
-        plain::merge(&logs, &mut bytes)
-    } else {
-        plain::merge(&traces, &mut bytes)
-    };
+    let facts = plain::merge(&traces, &mut bytes);
     out.write_all(&bytes).map_err(StoreError::io(
         "write",
         std::path::Path::new("merged segment"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::head::Group;
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+use super::segment::LogBlock;
 use crate::model::otlp::Scratch;
 use crate::model::wire::WireError;
 use crate::model::{LogEntry, LogView, SpanEntry, SpanView, TimeRange, Timestamp};
@@ -20,39 +21,85 @@ pub(super) struct Wanted<P> {
 
 /// Some log records that are read together. `first` and `last` bound their places in time.
 #[derive(Clone, Debug)]
-pub(crate) struct LogUnit {
-    group: Arc<Group<LogEntry>>,
-    wanted: Arc<Wanted<LogPrune>>,
+pub(crate) struct LogUnit(Logs);
+
+#[derive(Clone, Debug)]
+enum Logs {
+    Head(Arc<Group<LogEntry>>, Arc<Wanted<LogPrune>>),
+    Block(LogBlock),
+    Unreadable(Unreadable),
 }
 
 /// Some spans that are read together.
 #[derive(Clone, Debug)]
-pub(crate) struct SpanUnit {
-    group: Arc<Group<SpanEntry>>,
-    wanted: Arc<Wanted<SpanPrune>>,
+pub(crate) struct SpanUnit(Spans);
+
+#[derive(Clone, Debug)]
+enum Spans {
+    Head(Arc<Group<SpanEntry>>, Arc<Wanted<SpanPrune>>),
+    Unreadable(Unreadable),
+}
+
+/// A segment whose directory is damaged: reading it says so, and the answer is partial.
+#[derive(Clone, Debug)]
+pub(super) struct Unreadable {
+    pub(super) path: Arc<Path>,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) rows: u64,
+}
+
+impl Unreadable {
+    fn error(&self) -> StoreError {
+        StoreError::corrupt(&self.path, 0, "directory of the segment")
+    }
 }
 
 impl LogUnit {
     pub(super) fn head(group: Arc<Group<LogEntry>>, wanted: Arc<Wanted<LogPrune>>) -> LogUnit {
-        LogUnit { group, wanted }
+        LogUnit(Logs::Head(group, wanted))
+    }
+
+    pub(super) fn block(block: LogBlock) -> LogUnit {
+        LogUnit(Logs::Block(block))
+    }
+
+    pub(super) fn unreadable(segment: Unreadable) -> LogUnit {
+        LogUnit(Logs::Unreadable(segment))
     }
 
     pub(crate) fn first(&self) -> Timestamp {
-        self.group.first
+        match &self.0 {
+            Logs::Head(group, _) => group.first,
+            Logs::Block(block) => block.first(),
+            Logs::Unreadable(segment) => segment.first,
+        }
     }
 
     pub(crate) fn last(&self) -> Timestamp {
-        self.group.last
+        match &self.0 {
+            Logs::Head(group, _) => group.last,
+            Logs::Block(block) => block.last(),
+            Logs::Unreadable(segment) => segment.last,
+        }
     }
 
     /// Records in it, before any filter.
     pub(crate) fn rows(&self) -> u64 {
-        self.group.rows
+        match &self.0 {
+            Logs::Head(group, _) => group.rows,
+            Logs::Block(block) => block.rows() as u64,
+            Logs::Unreadable(segment) => segment.rows,
+        }
     }
 
     /// Bytes that reading all of it touches: what a query's byte budget is charged.
     pub(crate) fn bytes(&self) -> u64 {
-        self.group.bytes
+        match &self.0 {
+            Logs::Head(group, _) => group.bytes,
+            Logs::Block(block) => block.bytes(),
+            Logs::Unreadable(_) => 0,
+        }
     }
 
     /// Calls `each` for the records that may match, in no particular order.
@@ -61,53 +108,54 @@ impl LogUnit {
     /// The unit is damaged: the answer is partial without it.
     pub(crate) fn for_each(
         &self,
-        _columns: LogColumns,
+        columns: LogColumns,
         each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let wanted = &self.wanted;
-        for chunk in &self.group.chunks {
-            let mut wants = chunk
-                .entries
-                .iter()
-                .filter(|e| wanted.range.contains(e.at) && wanted.prune.wants(e))
-                .peekable();
-            if wants.peek().is_none() {
-                continue;
-            }
-            let groups = chunk.group_views().map_err(damaged)?;
-            let mut scratch = Scratch::default();
-            for entry in wants {
-                let view = chunk.view(entry, &groups, &mut scratch).map_err(damaged)?;
-                if each(&view).is_break() {
-                    return Ok(());
-                }
-            }
+        match &self.0 {
+            Logs::Head(group, wanted) => head_logs(group, wanted, each),
+            Logs::Block(block) => block.for_each(columns, each),
+            Logs::Unreadable(segment) => Err(segment.error()),
         }
-        Ok(())
     }
 }
 
 impl SpanUnit {
     pub(super) fn head(group: Arc<Group<SpanEntry>>, wanted: Arc<Wanted<SpanPrune>>) -> SpanUnit {
-        SpanUnit { group, wanted }
+        SpanUnit(Spans::Head(group, wanted))
+    }
+
+    pub(super) fn unreadable(segment: Unreadable) -> SpanUnit {
+        SpanUnit(Spans::Unreadable(segment))
     }
 
     pub(crate) fn first(&self) -> Timestamp {
-        self.group.first
+        match &self.0 {
+            Spans::Head(group, _) => group.first,
+            Spans::Unreadable(segment) => segment.first,
+        }
     }
 
     pub(crate) fn last(&self) -> Timestamp {
-        self.group.last
+        match &self.0 {
+            Spans::Head(group, _) => group.last,
+            Spans::Unreadable(segment) => segment.last,
+        }
     }
 
     /// Spans in it, before any filter.
     pub(crate) fn rows(&self) -> u64 {
-        self.group.rows
+        match &self.0 {
+            Spans::Head(group, _) => group.rows,
+            Spans::Unreadable(segment) => segment.rows,
+        }
     }
 
     /// Bytes that reading all of it touches: what a query's byte budget is charged.
     pub(crate) fn bytes(&self) -> u64 {
-        self.group.bytes
+        match &self.0 {
+            Spans::Head(group, _) => group.bytes,
+            Spans::Unreadable(_) => 0,
+        }
     }
 
     /// Calls `each` for the spans that may match, in no particular order.
@@ -119,27 +167,57 @@ impl SpanUnit {
         _columns: SpanColumns,
         each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let wanted = &self.wanted;
-        for chunk in &self.group.chunks {
-            let mut wants = chunk
-                .entries
-                .iter()
-                .filter(|e| wanted.range.contains(e.at) && wanted.prune.wants(e))
-                .peekable();
-            if wants.peek().is_none() {
-                continue;
-            }
-            let groups = chunk.group_views().map_err(damaged)?;
-            let mut scratch = Scratch::default();
-            for entry in wants {
-                let view = chunk.view(entry, &groups, &mut scratch).map_err(damaged)?;
-                if each(&view).is_break() {
-                    return Ok(());
-                }
+        match &self.0 {
+            Spans::Head(group, wanted) => head_spans(group, wanted, each),
+            Spans::Unreadable(segment) => Err(segment.error()),
+        }
+    }
+}
+
+fn head_logs(
+    group: &Group<LogEntry>,
+    wanted: &Wanted<LogPrune>,
+    each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    for chunk in &group.chunks {
+        let wants = |e: &&LogEntry| wanted.range.contains(e.at) && wanted.prune.wants(e);
+        let mut wants = chunk.entries.iter().filter(wants).peekable();
+        if wants.peek().is_none() {
+            continue;
+        }
+        let groups = chunk.group_views().map_err(damaged)?;
+        let mut scratch = Scratch::default();
+        for entry in wants {
+            let view = chunk.view(entry, &groups, &mut scratch).map_err(damaged)?;
+            if each(&view).is_break() {
+                return Ok(());
             }
         }
-        Ok(())
     }
+    Ok(())
+}
+
+fn head_spans(
+    group: &Group<SpanEntry>,
+    wanted: &Wanted<SpanPrune>,
+    each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    for chunk in &group.chunks {
+        let wants = |e: &&SpanEntry| wanted.range.contains(e.at) && wanted.prune.wants(e);
+        let mut wants = chunk.entries.iter().filter(wants).peekable();
+        if wants.peek().is_none() {
+            continue;
+        }
+        let groups = chunk.group_views().map_err(damaged)?;
+        let mut scratch = Scratch::default();
+        for entry in wants {
+            let view = chunk.view(entry, &groups, &mut scratch).map_err(damaged)?;
+            if each(&view).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A chunk was parsed when it came in; if it cannot be now, memory or the log was damaged.
