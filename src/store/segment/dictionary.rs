@@ -3,7 +3,7 @@
 //! A *part* is what one sealing wrote. Its blocks name entries of its dictionary by number, so a
 //! merge that copies blocks copies their dictionary beside them and no reference changes.
 
-use crate::model::{ProjectId, ResourceView, ScopeView};
+use crate::model::{Attr, ProjectId, ResourceView, ScopeView};
 
 use super::column::strings::{Piece, Strings, Texts};
 use super::column::{Decoder, Encoder, ints, strings};
@@ -117,6 +117,24 @@ pub(crate) fn read_list(decoder: &mut Decoder<'_>) -> Result<Strings, Damage> {
     let n = ints::decode(decoder, 1)?[0];
     let n = usize::try_from(n).map_err(|_| Damage("a list claims too many entries"))?;
     strings::decode(decoder, n)
+}
+
+/// Appends keys and kinds.
+pub(crate) fn spell_attributes(key: &mut Vec<u8>, attributes: &[Attr<'_>]) {
+    for attr in attributes {
+        key.push(Kind::of(&attr.value) as u8);
+        key.extend_from_slice(&(attr.key.len() as u32).to_le_bytes());
+        key.extend_from_slice(attr.key.as_bytes());
+    }
+}
+
+/// Numbers for keys, with their kinds.
+pub(crate) fn slots<S>(
+    dictionary: &mut DictionaryBuilder<S>,
+    attributes: &[Attr<'_>],
+) -> Vec<Slot> {
+    let slot = |attr: &Attr<'_>| (dictionary.text(attr.key), Kind::of(&attr.value));
+    attributes.iter().map(slot).collect()
 }
 
 /// Appends the number of slots and the slots.

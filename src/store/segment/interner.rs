@@ -39,6 +39,14 @@ impl Interner {
         &self.bytes[start as usize..self.entries[number].1 as usize]
     }
 
+    /// All strings by their numbers, for interners of texts.
+    pub(crate) fn texts(&self) -> Vec<Box<str>> {
+        let strings = (0..self.len() as u32).map(|number| self.get(number));
+        strings
+            .map(|text| String::from_utf8_lossy(text).into())
+            .collect()
+    }
+
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<u32> {
         self.slot(bytes, xxh3_64(bytes)).ok()
     }

@@ -53,9 +53,7 @@ pub(crate) fn merge<F: Format>(
         input.append_to(&mut directory, &mut services, shift)?;
         opened.push(input);
     }
-    directory.services = (0..services.len() as u32)
-        .map(|number| String::from_utf8_lossy(services.get(number)).into())
-        .collect();
+    directory.services = services.texts();
     let mut table = Vec::new();
     directory.token_starts = merge_tokens(&opened, &mut table)?;
     let mut section = Vec::new();

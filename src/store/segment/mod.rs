@@ -19,6 +19,8 @@ mod logs;
 mod merge;
 #[cfg(test)]
 mod random;
+mod spans;
+mod times;
 mod tokens;
 mod values;
 mod zstd;
@@ -26,6 +28,7 @@ mod zstd;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::model::chunk::Chunk;
 use crate::model::{TimeRange, TraceId};
 use crate::store::disk::File;
 use crate::store::{Partition, StoreError};
@@ -39,6 +42,7 @@ use file::{Frame, Tag};
 pub(crate) use file::SegmentFacts;
 pub(crate) use logs::{LogBlock, LogSegment, Logs, seal as seal_logs};
 pub(crate) use merge::merge;
+pub(crate) use spans::{SpanBlock, SpanSegment, Spans, seal as seal_spans};
 
 /// A segment that sealing made, not yet in a file.
 #[derive(Debug)]
@@ -46,6 +50,15 @@ pub(crate) struct Sealed {
     pub(crate) partition: Partition,
     pub(crate) bytes: Vec<u8>,
     pub(crate) facts: SegmentFacts,
+}
+
+/// OTLP bytes of the rows taken from each chunk, a request's bytes shared evenly among its records.
+fn raw_bytes<E>(chunks: &[Arc<Chunk<E>>], rows_of: &[u64]) -> u64 {
+    let share = |(chunk, rows): (&Arc<Chunk<E>>, &u64)| {
+        let n = chunk.entries.len().max(1) as u64;
+        chunk.request.bytes.len() as u64 * rows / n
+    };
+    chunks.iter().zip(rows_of).map(share).sum()
 }
 
 /// What differs between the segments of signals.

@@ -6,6 +6,11 @@ use crate::model::chunk::Request;
 use crate::model::record::{Attr, LogView, ResourceView, ScopeView, SpanView};
 use crate::model::value::{ArrayRef, MapRef};
 use crate::model::write::{RequestWriter, bytes_field, key_value, message, varint_field};
+use crate::store::StoreError;
+use crate::store::disk::Disk;
+use crate::store::partition::{Partition, RetentionClass, Span};
+
+use super::{Format, Segment};
 use crate::model::{ProjectId, Severity, SpanId, Timestamp, TraceId, ValueRef, write};
 
 /// 2026-11-21 00:00 UTC: so that records around it fall into two days.
@@ -227,5 +232,106 @@ fn request(writer: RequestWriter) -> Request {
         bytes: Bytes::from(writer.finish()),
         project: ProjectId::DEFAULT,
         received: Timestamp(MIDNIGHT + 1_000_000_000),
+    }
+}
+
+/// An export request of random spans of few traces; parents mostly among them.
+pub(crate) fn span_request(seed: u64, n: u64) -> Request {
+    let random = &mut Random::new(seed);
+    let mut writer = RequestWriter::default();
+    let (mut resource, mut scope) = random.groups();
+    let mut ids: Vec<SpanId> = Vec::new();
+    for _ in 0..n {
+        if random.chance(4) {
+            (resource, scope) = random.groups();
+        }
+        let id = SpanId((random.next() | 1).to_be_bytes());
+        let parent = match random.below(5) {
+            0 => None,
+            1 => Some(SpanId((random.next() | 1).to_be_bytes())),
+            _ => ids
+                .get(random.below(1 + ids.len() as u64) as usize)
+                .copied(),
+        };
+        let repeated = ids.first().copied().filter(|_| random.chance(50));
+        ids.push(repeated.unwrap_or(id));
+        let (mut record, mut lists) = (Vec::new(), Vec::new());
+        random.attributes(&mut record, 9);
+        for field in [11, 13] {
+            for _ in 0..if random.chance(5) { random.below(4) } else { 0 } {
+                message(&mut lists, field, |out| {
+                    bytes_field(out, 2, random.text().as_bytes());
+                    random.attributes(out, 3);
+                });
+            }
+        }
+        let (start, name) = (random.time(), random.text());
+        let (attributes, state) = (attributes(&record, 9), random.text());
+        writer.span(&SpanView {
+            resource: &ResourceView::parse(&resource, "").expect("just written"),
+            scope: &ScopeView::parse(&scope, "https://scope.example/1").expect("just written"),
+            at: Timestamp(0),
+            trace_id: random.trace_id(seed),
+            span_id: *ids.last().expect("one was just pushed"),
+            parent,
+            trace_state: if random.chance(3) { &state } else { "" },
+            flags: random.below(3) as u32,
+            name: if random.chance(4) { &name } else { "GET /" },
+            kind: random.below(6) as i32 - i32::from(random.chance(50)),
+            start: Timestamp(start),
+            end: Timestamp(if random.chance(20) {
+                random.time()
+            } else {
+                start.wrapping_add(random.below(1 << 30))
+            }),
+            attributes: &attributes,
+            dropped_attributes: random.below(2) as u32,
+            events: &messages(&lists, 11),
+            dropped_events: 0,
+            links: &messages(&lists, 13),
+            dropped_links: random.below(2) as u32,
+            status_code: random.below(4) as i32 - 1,
+            status_message: random.pick(&["", "", "boom"]),
+        });
+    }
+    request(writer)
+}
+
+fn messages(lists: &[u8], field: u32) -> Vec<&[u8]> {
+    let mut fields = crate::model::wire::Fields::new(lists);
+    let mut messages = Vec::new();
+    while let Some((number, value)) = fields.next().expect("just written") {
+        if number == field {
+            messages.push(value.bytes().expect("just written"));
+        }
+    }
+    messages
+}
+
+pub(crate) fn day(at: Timestamp) -> Partition {
+    Partition::of(at, Span::Day, RetentionClass::default())
+}
+
+/// A directory of segment files that goes away at the end of a test.
+#[derive(Debug)]
+pub(crate) struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    pub(crate) fn new() -> Files {
+        Files {
+            dir: tempfile::tempdir().expect("a directory for temporary files"),
+        }
+    }
+
+    pub(crate) fn open<F: Format>(
+        &self,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Segment<F>, StoreError> {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, bytes).expect("the file can be written");
+        Segment::open(Disk::Real.open(&path).expect("it is there"))
     }
 }

@@ -11,10 +11,11 @@ use crate::store::{LogColumns, StoreError};
 
 use super::super::column::strings::{Strings, Texts};
 use super::super::column::{Decoder, ints, push_hex};
-use super::super::cursor::{Damage, unzigzag};
+use super::super::cursor::Damage;
 use super::super::dictionary::{Dictionary, GroupViews, check_numbers};
+use super::super::times;
 use super::super::values::{Groups, Kind, Layout, Slot, Values};
-use super::encode::{OWN_SPAN, OWN_TRACE, TIME_IS_APART, TIME_IS_PLACE, TIME_IS_ZERO};
+use super::encode::{OWN_SPAN, OWN_TRACE};
 use super::shape::LogShape;
 use super::{LogBlock, family};
 
@@ -62,9 +63,7 @@ fn read(
         .map_err(&corrupt)?;
     if wanted.has(LogColumns::REST) {
         let times = unpack(family::TIMES)?;
-        columns
-            .read_times(&mut times.reader(), n)
-            .map_err(&corrupt)?;
+        columns.read_times(&mut times.reader()).map_err(&corrupt)?;
     }
     let body = wanted.has(LogColumns::BODY);
     if body || wanted.has(LogColumns::IDS) {
@@ -108,9 +107,9 @@ impl Columns {
         Ok(())
     }
 
-    fn read_times(&mut self, decoder: &mut Decoder<'_>, n: usize) -> Result<(), Damage> {
-        self.times = read_time(decoder, &self.at, n)?;
-        self.observed = read_time(decoder, &self.at, n)?;
+    fn read_times(&mut self, decoder: &mut Decoder<'_>) -> Result<(), Damage> {
+        self.times = times::decode(decoder, &self.at)?;
+        self.observed = times::decode(decoder, &self.at)?;
         Ok(())
     }
 
@@ -184,22 +183,6 @@ fn put_unmarked(
     }
     out.extend_from_slice(rest);
     Ok(())
-}
-
-fn read_time(decoder: &mut Decoder<'_>, at: &[u64], n: usize) -> Result<Vec<u64>, Damage> {
-    let kinds = ints::decode(decoder, n)?;
-    let n_apart = kinds.iter().filter(|kind| **kind == TIME_IS_APART).count();
-    let mut apart = ints::decode(decoder, n_apart)?.into_iter();
-    let time = |(kind, at): (u64, &u64)| match kind {
-        TIME_IS_PLACE => Ok(*at),
-        TIME_IS_ZERO => Ok(0),
-        TIME_IS_APART => {
-            let apart = apart.next().unwrap_or_default();
-            Ok(at.wrapping_add(unzigzag(apart) as u64))
-        }
-        _ => Err(Damage("a time is told in an unknown way")),
-    };
-    kinds.into_iter().zip(at).map(time).collect()
 }
 
 fn show(

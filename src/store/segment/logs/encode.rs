@@ -11,20 +11,15 @@ use crate::store::LogPrune;
 
 use super::super::Format;
 use super::super::column::{Encoder, ints, push_hex};
-use super::super::cursor::zigzag;
 use super::super::dictionary::DictionaryBuilder;
 use super::super::directory::{Block, Directory, Part};
 use super::super::file::{Output, SegmentFacts, Tag};
 use super::super::interner::Interner;
+use super::super::times::TimeColumn;
 use super::super::tokens::{self, Token};
 use super::super::values::{Groups, Layout, Slot, ValueRows};
 use super::shape::{self, LogShape};
 use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, LogBlockFacts, Logs};
-
-/// How a time is told: by the record's place, as absent, or by its distance from the place.
-pub(super) const TIME_IS_PLACE: u64 = 0;
-pub(super) const TIME_IS_ZERO: u64 = 1;
-pub(super) const TIME_IS_APART: u64 = 2;
 
 /// In a body: the hexadecimal of the record's own trace id and span id. Both bytes never occur in
 /// UTF-8.
@@ -62,10 +57,8 @@ struct OpenBlock {
     shapes: Vec<u32>,
     resources: Vec<u64>,
     at: Vec<u64>,
-    time_kinds: Vec<u64>,
-    times: Vec<u64>,
-    observed_kinds: Vec<u64>,
-    observed: Vec<u64>,
+    times: TimeColumn,
+    observed: TimeColumn,
     traces: Vec<u64>,
     spans: Vec<u64>,
     bodies: ValueRows,
@@ -173,9 +166,7 @@ impl LogWriter {
         let crc = crc32fast::hash(&self.trace_ids);
         self.out.extend_from_slice(&crc.to_le_bytes());
         self.directory.parts.push(part);
-        self.directory.services = (0..self.services.len() as u32)
-            .map(|number| String::from_utf8_lossy(self.services.get(number)).into())
-            .collect();
+        self.directory.services = self.services.texts();
         self.tokens.sort_unstable();
         self.tokens.dedup();
         let (mut table, mut directory) = (Vec::new(), Vec::new());
@@ -215,13 +206,8 @@ impl OpenBlock {
         self.levels |= LogPrune::bit(log.severity.level());
         let at = log.at.0;
         self.at.push(at);
-        put_time(at, log.time.0, &mut self.time_kinds, &mut self.times);
-        put_time(
-            at,
-            log.observed.0,
-            &mut self.observed_kinds,
-            &mut self.observed,
-        );
+        self.times.push(at, log.time.0);
+        self.observed.push(at, log.observed.0);
         self.traces.push(trace);
         let span = log.span_id.map_or(0, |id| u64::from_be_bytes(id.0));
         self.spans.push(span);
@@ -295,13 +281,8 @@ impl OpenBlock {
         ints::put(encoder, &self.resources);
         ints::put(encoder, &self.at);
         finish(encoder);
-        for (kinds, apart) in [
-            (&self.time_kinds, &self.times),
-            (&self.observed_kinds, &self.observed),
-        ] {
-            ints::put(encoder, kinds);
-            ints::put(encoder, apart);
-        }
+        self.times.put(encoder);
+        self.observed.put(encoder);
         finish(encoder);
         ints::put(encoder, &self.traces);
         ints::put(encoder, &self.spans);
@@ -321,15 +302,13 @@ impl OpenBlock {
         for column in [
             &mut self.resources,
             &mut self.at,
-            &mut self.time_kinds,
-            &mut self.times,
-            &mut self.observed_kinds,
-            &mut self.observed,
             &mut self.traces,
             &mut self.spans,
         ] {
             column.clear();
         }
+        self.times.clear();
+        self.observed.clear();
         self.bodies.clear();
         self.attributes.clear();
         self.raw.clear();
@@ -366,15 +345,4 @@ fn put_marked(out: &mut Vec<u8>, text: &[u8], marks: [(&[u8], u8); 2]) {
         }
     }
     out.extend_from_slice(&text[done..]);
-}
-
-fn put_time(at: u64, time: u64, kinds: &mut Vec<u64>, apart: &mut Vec<u64>) {
-    kinds.push(if time == at {
-        TIME_IS_PLACE
-    } else if time == 0 {
-        TIME_IS_ZERO
-    } else {
-        apart.push(zigzag(time.wrapping_sub(at) as i64));
-        TIME_IS_APART
-    });
 }

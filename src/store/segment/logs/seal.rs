@@ -7,8 +7,8 @@ use crate::model::otlp::{GroupView, Scratch};
 use crate::model::{LogChunk, Timestamp, TraceId};
 use crate::store::Partition;
 
-use super::super::Sealed;
 use super::super::interner::Interner;
+use super::super::{Sealed, raw_bytes};
 use super::encode::{GroupNumbers, LogWriter};
 
 /// Why decoding a head's record again cannot fail.
@@ -103,13 +103,4 @@ fn trace_ids(chunks: &[Arc<LogChunk>], rows: &[Row]) -> Vec<TraceId> {
     let mut ids: Vec<(Timestamp, TraceId)> = first.into_iter().map(|(id, at)| (at, id)).collect();
     ids.sort_unstable();
     ids.into_iter().map(|(_, id)| id).collect()
-}
-
-/// OTLP bytes of the rows taken from each chunk, a request's bytes shared evenly among its records.
-fn raw_bytes(chunks: &[Arc<LogChunk>], rows_of: &[u64]) -> u64 {
-    let share = |(chunk, rows): (&Arc<LogChunk>, &u64)| {
-        let n = chunk.entries.len().max(1) as u64;
-        chunk.request.bytes.len() as u64 * rows / n
-    };
-    chunks.iter().zip(rows_of).map(share).sum()
 }

@@ -1,10 +1,12 @@
 //! What the log records of one kind have in common: scope, severity, flags, body kind, attribute keys.
 
 use crate::model::record::Lifted;
-use crate::model::{Attr, LogView, Severity};
+use crate::model::{LogView, Severity};
 
 use super::super::cursor::{Cursor, Damage, put_varint, unzigzag, zigzag};
-use super::super::dictionary::{DictionaryBuilder, check_text, put_slots, read_slots};
+use super::super::dictionary::{
+    DictionaryBuilder, check_text, put_slots, read_slots, slots, spell_attributes,
+};
 use super::super::values::{Kind, Slot};
 
 /// Records kept as encoded `LogRecord`s.
@@ -91,24 +93,6 @@ fn spell(key: &mut Vec<u8>, scope: u32, log: &LogView<'_>) {
     key.extend_from_slice(log.severity_text.as_bytes());
     key.extend_from_slice(log.event_name.as_bytes());
     spell_attributes(key, log.attributes);
-}
-
-/// Appends keys and kinds.
-pub(crate) fn spell_attributes(key: &mut Vec<u8>, attributes: &[Attr<'_>]) {
-    for attr in attributes {
-        key.push(Kind::of(&attr.value) as u8);
-        key.extend_from_slice(&(attr.key.len() as u32).to_le_bytes());
-        key.extend_from_slice(attr.key.as_bytes());
-    }
-}
-
-/// Numbers for keys, with their kinds.
-pub(crate) fn slots<S>(
-    dictionary: &mut DictionaryBuilder<S>,
-    attributes: &[Attr<'_>],
-) -> Vec<Slot> {
-    let slot = |attr: &Attr<'_>| (dictionary.text(attr.key), Kind::of(&attr.value));
-    attributes.iter().map(slot).collect()
 }
 
 impl LogShape {

@@ -1,40 +1,13 @@
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::random::{MIDNIGHT, log_request};
+use super::super::random::{Files, MIDNIGHT, day, log_request};
 use super::*;
 use crate::model::otlp::Scratch;
 use crate::model::{LogChunk, LogView, TraceId, write};
-use crate::store::Partition;
-use crate::store::disk::Disk;
-use crate::store::partition::{RetentionClass, Span};
 use crate::store::segment::{Sealed, merge};
-
-pub(super) fn day(at: Timestamp) -> Partition {
-    Partition::of(at, Span::Day, RetentionClass::default())
-}
-
-/// A directory that goes away at the end of a test.
-pub(super) struct Files {
-    dir: tempfile::TempDir,
-}
-
-impl Files {
-    pub(super) fn new() -> Files {
-        Files {
-            dir: tempfile::tempdir().expect("a directory for temporary files"),
-        }
-    }
-
-    pub(super) fn open(&self, name: &str, bytes: &[u8]) -> Result<LogSegment, StoreError> {
-        let path: PathBuf = self.dir.path().join(name);
-        std::fs::write(&path, bytes).expect("the file can be written");
-        LogSegment::open(Disk::Real.open(&path).expect("it is there"))
-    }
-}
 
 /// Everything a view says, as text: NaN bits, empty and absent values told apart.
 fn render(log: &LogView<'_>) -> String {
@@ -101,7 +74,7 @@ fn check(seeds: &[u64], n: u64) {
     let mut segments = Vec::new();
     for sealed in chunks.chunks(2).flat_map(|chunks| super::seal(chunks, day)) {
         let name = format!("{}.seg", segments.len());
-        let segment = files.open(&name, &sealed.bytes).expect("just sealed");
+        let segment: LogSegment = files.open(&name, &sealed.bytes).expect("just sealed");
         assert_eq!(segment.facts(), sealed.facts);
         segment.verify().expect("just sealed");
         let records = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
@@ -113,10 +86,10 @@ fn check(seeds: &[u64], n: u64) {
     assert_eq!(found, expected);
     let mut bytes = Vec::new();
     let facts = merge(&segments, &mut bytes).expect("just sealed");
-    let merged = files.open("merged.seg", &bytes).expect("just merged");
+    let merged: LogSegment = files.open("merged.seg", &bytes).expect("just merged");
     assert_eq!(merged.facts(), facts);
     merged.verify().expect("just merged");
-    let again = {
+    let again: LogSegment = {
         let mut bytes = Vec::new();
         merge(&[merged.clone(), segments[0].clone()], &mut bytes).expect("merged segments merge");
         files.open("again.seg", &bytes).expect("just merged")
@@ -176,7 +149,7 @@ fn large_blocks_come_back() {
 fn an_unread_column_is_empty_and_not_decompressed() {
     let files = Files::new();
     let sealed = one_segment();
-    let segment = files.open("a.seg", &sealed.bytes).expect("just sealed");
+    let segment: LogSegment = files.open("a.seg", &sealed.bytes).expect("just sealed");
     for block in segment
         .blocks(TimeRange::ALL, &LogPrune::default())
         .expect("whole")
@@ -199,7 +172,7 @@ fn one_segment() -> Sealed {
 /// What reading a damaged file gives: an error, or the records as they were.
 fn read_damaged(files: &Files, bytes: &[u8], whole: &[String]) {
     let read = files
-        .open("damaged.seg", bytes)
+        .open::<Logs>("damaged.seg", bytes)
         .and_then(|segment| of_blocks(&segment, &LogPrune::default()));
     if let Ok(records) = read {
         assert_eq!(records, whole, "damage gave other records without an error");
@@ -210,21 +183,21 @@ fn read_damaged(files: &Files, bytes: &[u8], whole: &[String]) {
 fn flipped_bits_and_cut_files_never_give_wrong_records() {
     let files = Files::new();
     let sealed = one_segment();
-    let segment = files.open("whole.seg", &sealed.bytes).expect("just sealed");
+    let segment: LogSegment = files.open("whole.seg", &sealed.bytes).expect("just sealed");
     let whole = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
     let n = sealed.bytes.len();
     for at in (0..n).step_by(n / 300 + 1).chain(n - 200..n) {
         let mut bytes = sealed.bytes.clone();
         bytes[at] ^= 1 << (at % 8);
         read_damaged(&files, &bytes, &whole);
-        let segment = files.open("flipped.seg", &bytes);
+        let segment = files.open::<Logs>("flipped.seg", &bytes);
         assert!(
             segment.and_then(|segment| segment.verify()).is_err() || (12..16).contains(&at),
             "verify finds the bit flipped at {at}"
         );
     }
     for len in (0..n).step_by(n / 100 + 1) {
-        assert!(files.open("cut.seg", &sealed.bytes[..len]).is_err());
+        assert!(files.open::<Logs>("cut.seg", &sealed.bytes[..len]).is_err());
     }
 }
 
@@ -250,7 +223,7 @@ fn keys_that_are_data_fall_back_to_raw_records() {
     let chunks = [Arc::new(chunk)];
     let files = Files::new();
     let sealed = super::seal(&chunks, day).remove(0);
-    let segment = files.open("raw.seg", &sealed.bytes).expect("just sealed");
+    let segment: LogSegment = files.open("raw.seg", &sealed.bytes).expect("just sealed");
     let records = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
     assert_eq!(records, of_chunks(&chunks));
 }

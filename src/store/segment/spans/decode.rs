@@ -1,0 +1,348 @@
+//! Reading span blocks back into views.
+
+use std::ops::ControlFlow;
+
+use crate::model::otlp::{self, GroupView, Scratch};
+use crate::model::{Attr, ResourceView, ScopeView, SpanId, SpanView, Timestamp, TraceId, ValueRef};
+use crate::store::{SpanColumns, StoreError};
+
+use super::super::column::strings::{self, Strings, Texts};
+use super::super::column::{Decoder, ints};
+use super::super::cursor::{Damage, unzigzag};
+use super::super::dictionary::{Dictionary, GroupViews, check_numbers};
+use super::super::times;
+use super::super::values::{Groups, Layout, Slot, Values};
+use super::encode::{PARENT_BY_ID, PARENT_IN_BLOCK, PARENT_NONE, start_base};
+use super::shape::{SpanColumnsShape, SpanShape};
+use super::{SpanBlock, family};
+
+/// The columns of one block; those not asked for are empty.
+#[derive(Debug, Default)]
+struct Columns {
+    shapes: Vec<u32>,
+    resources: Vec<u32>,
+    trace_rows: Vec<usize>,
+    trace_ids: Vec<TraceId>,
+    span_ids: Vec<SpanId>,
+    parents: Vec<Parent>,
+    at: Vec<u64>,
+    starts: Vec<u64>,
+    durations: Vec<u64>,
+    attributes: Values,
+    raw: Values,
+    states: Option<Texts>,
+    messages: Option<Texts>,
+    events: List,
+    links: List,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Parent {
+    None,
+    Id(SpanId),
+    Row(usize),
+}
+
+/// A column of lists of encoded messages; empty when not read.
+#[derive(Debug, Default)]
+struct List {
+    /// Where each row's messages start, and where the last ones end.
+    starts: Vec<usize>,
+    messages: Strings,
+}
+
+pub(super) fn for_each(
+    block: &SpanBlock,
+    wanted: SpanColumns,
+    each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let part = block.entry().part;
+    let dictionary = block.segment.dictionary(&block.loaded, part)?;
+    let columns = read(block, dictionary, wanted)?;
+    let corrupt = block.segment.frame().corrupt(block.entry().offset);
+    show(dictionary, &columns, each).map_err(corrupt)
+}
+
+fn read(
+    block: &SpanBlock,
+    dictionary: &Dictionary<SpanShape>,
+    wanted: SpanColumns,
+) -> Result<Columns, StoreError> {
+    let corrupt = block.segment.frame().corrupt(block.entry().offset);
+    let unpack = |tag| block.segment.family(&block.loaded, block.number, tag);
+    let n = block.rows();
+    let mut columns = Columns::default();
+    let rows = unpack(family::ROWS)?;
+    let groups = columns
+        .read_rows(&mut rows.reader(), n, dictionary)
+        .map_err(&corrupt)?;
+    let ids = unpack(family::IDS)?;
+    columns.read_ids(&mut ids.reader(), n).map_err(&corrupt)?;
+    let spans = unpack(family::TIMES)?;
+    columns
+        .read_times(&mut spans.reader(), n)
+        .map_err(&corrupt)?;
+    let values = |tag, slots: for<'s> fn(&'s SpanShape) -> &'s [Slot]| {
+        let layout = Layout::of(&groups, |shape| slots(&dictionary.shapes[shape as usize]));
+        Values::read(layout, &mut unpack(tag)?.reader()).map_err(&corrupt)
+    };
+    if wanted.has(SpanColumns::ATTRIBUTES) {
+        columns.attributes = values(family::ATTRIBUTES, SpanShape::attribute_slots)?;
+    }
+    let is_raw = |shape: &u32| dictionary.shapes[*shape as usize].columns.is_none();
+    if groups.shapes().iter().any(is_raw) {
+        columns.raw = values(family::RAW, SpanShape::raw_slots)?;
+    }
+    let texts = |tag| {
+        let strings = strings::decode(&mut unpack(tag)?.reader(), n);
+        let texts = strings.and_then(Strings::into_texts);
+        texts.map(Some).map_err(&corrupt)
+    };
+    if wanted.has(SpanColumns::REST) {
+        columns.states = texts(family::STATE)?;
+    }
+    if wanted.has(SpanColumns::TEXT) {
+        columns.messages = texts(family::TEXT)?;
+    }
+    if wanted.has(SpanColumns::EVENTS) {
+        let events = unpack(family::EVENTS)?;
+        columns.events = List::read(&mut events.reader(), n).map_err(&corrupt)?;
+    }
+    if wanted.has(SpanColumns::LINKS) {
+        let links = unpack(family::LINKS)?;
+        columns.links = List::read(&mut links.reader(), n).map_err(&corrupt)?;
+    }
+    Ok(columns)
+}
+
+impl Columns {
+    fn read_rows(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        n: usize,
+        dictionary: &Dictionary<SpanShape>,
+    ) -> Result<Groups, Damage> {
+        let unknown = Damage("a row names a shape or resource that is not there");
+        let shapes = ints::decode(decoder, n)?;
+        self.shapes = check_numbers(shapes, dictionary.shapes.len(), unknown)?;
+        let groups = Groups::of(&self.shapes, dictionary.shapes.len());
+        let slots = |shape: u32| dictionary.shapes[shape as usize].resource_slots();
+        let resources = Values::read(Layout::of(&groups, slots), decoder)?;
+        let resource = |row| match resources.row(row).next() {
+            Some(ValueRef::Int(number)) => number as u64,
+            _ => u64::MAX,
+        };
+        let numbers = (0..n).map(resource).collect();
+        self.resources = check_numbers(numbers, dictionary.n_resources(), unknown)?;
+        self.read_traces(decoder, n)?;
+        Ok(groups)
+    }
+
+    fn read_traces(&mut self, decoder: &mut Decoder<'_>, n: usize) -> Result<(), Damage> {
+        let n_traces = ints::decode(decoder, 1)?[0] as usize;
+        if n_traces > n {
+            return Err(Damage("a block has more traces than spans"));
+        }
+        let mut left = n;
+        for rows in ints::decode(decoder, n_traces)? {
+            let rows = usize::try_from(rows).ok().filter(|rows| *rows > 0);
+            let rows = rows.ok_or(Damage("a trace of a block has no spans"))?;
+            left = left
+                .checked_sub(rows)
+                .ok_or(Damage("the traces of a block have more spans than it"))?;
+            self.trace_rows.push(rows);
+        }
+        if left != 0 {
+            return Err(Damage("the traces of a block have fewer spans than it"));
+        }
+        let high = ints::decode(decoder, n_traces)?;
+        let low = ints::decode(decoder, n_traces)?;
+        for (high, low) in high.iter().zip(low) {
+            let id = u128::from(*high) << 64 | u128::from(low);
+            if id == 0 {
+                return Err(Damage("a trace id is zero"));
+            }
+            self.trace_ids.push(TraceId(id.to_be_bytes()));
+        }
+        Ok(())
+    }
+
+    fn read_ids(&mut self, decoder: &mut Decoder<'_>, n: usize) -> Result<(), Damage> {
+        let zero = Damage("a span id is zero");
+        let id = |id: u64| (id != 0).then_some(SpanId(id.to_be_bytes())).ok_or(zero);
+        let spans = ints::decode(decoder, n)?;
+        self.span_ids = spans.into_iter().map(id).collect::<Result<_, _>>()?;
+        let kinds = ints::decode(decoder, n)?;
+        let n_by_id = kinds.iter().filter(|kind| **kind == PARENT_BY_ID).count();
+        let mut by_id = ints::decode(decoder, n_by_id)?.into_iter();
+        for (row, kind) in kinds.into_iter().enumerate() {
+            self.parents.push(match kind {
+                PARENT_NONE => Parent::None,
+                PARENT_BY_ID => Parent::Id(id(by_id.next().unwrap_or_default())?),
+                distance => {
+                    let distance = unzigzag(distance - PARENT_IN_BLOCK);
+                    let parent = (row as i64).wrapping_sub(distance);
+                    let parent = usize::try_from(parent).ok().filter(|parent| *parent < n);
+                    Parent::Row(parent.ok_or(Damage("a parent lies outside of its block"))?)
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn read_times(&mut self, decoder: &mut Decoder<'_>, n: usize) -> Result<(), Damage> {
+        let anchors = ints::decode(decoder, self.trace_rows.len())?;
+        let steps = ints::decode(decoder, n - self.trace_rows.len())?;
+        let mut steps = steps.into_iter();
+        for (anchor, rows) in anchors.into_iter().zip(&self.trace_rows) {
+            self.starts.push(anchor);
+            for _ in 1..*rows {
+                let row = self.starts.len();
+                let parent = match self.parents[row] {
+                    Parent::Row(parent) => Some(parent),
+                    Parent::None | Parent::Id(_) => None,
+                };
+                let step = unzigzag(steps.next().unwrap_or_default()) as u64;
+                let base = self.starts[start_base(row, parent)];
+                self.starts.push(base.wrapping_add(step));
+            }
+        }
+        self.durations = ints::decode(decoder, n)?;
+        self.at = times::decode(decoder, &self.starts)?;
+        Ok(())
+    }
+
+    fn parent(&self, row: usize) -> Option<SpanId> {
+        match self.parents[row] {
+            Parent::None => None,
+            Parent::Id(id) => Some(id),
+            Parent::Row(parent) => Some(self.span_ids[parent]),
+        }
+    }
+}
+
+impl List {
+    fn read(decoder: &mut Decoder<'_>, n: usize) -> Result<List, Damage> {
+        let mut starts = Vec::with_capacity(n + 1);
+        let mut end = 0usize;
+        starts.push(0);
+        for len in ints::decode(decoder, n)? {
+            end = usize::try_from(len)
+                .ok()
+                .and_then(|len| end.checked_add(len))
+                .ok_or(Damage("a list is too long"))?;
+            starts.push(end);
+        }
+        Ok(List {
+            starts,
+            messages: strings::decode(decoder, end)?,
+        })
+    }
+
+    fn row<'a>(&'a self, row: usize, out: &mut Vec<&'a [u8]>) {
+        out.clear();
+        if let Some([start, end]) = self.starts.get(row..row + 2) {
+            out.extend((*start..*end).map(|at| self.messages.get(at)));
+        }
+    }
+}
+
+/// Lists of the span being shown.
+#[derive(Debug, Default)]
+struct Lists<'a> {
+    attributes: Vec<Attr<'a>>,
+    events: Vec<&'a [u8]>,
+    links: Vec<&'a [u8]>,
+}
+
+impl<'a> Lists<'a> {
+    fn read(
+        &mut self,
+        dictionary: &'a Dictionary<SpanShape>,
+        columns: &'a Columns,
+        row: usize,
+        kept: &SpanColumnsShape,
+    ) {
+        let key = |number| dictionary.text(number);
+        let (values, slots) = (&columns.attributes, &kept.attributes);
+        values.attributes(row, slots, key, &mut self.attributes);
+        columns.events.row(row, &mut self.events);
+        columns.links.row(row, &mut self.links);
+    }
+}
+
+fn show<'c>(
+    dictionary: &'c Dictionary<SpanShape>,
+    columns: &'c Columns,
+    each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
+) -> Result<(), Damage> {
+    let shapes = columns.shapes.iter();
+    let groups = GroupViews::read(
+        dictionary,
+        columns.resources.iter().copied(),
+        shapes.map(|shape| dictionary.shapes[*shape as usize].scope),
+    )?;
+    let traces = columns.trace_ids.iter().zip(&columns.trace_rows);
+    let trace_ids = traces.flat_map(|(id, rows)| std::iter::repeat_n(*id, *rows));
+    let mut lists = Lists::default();
+    for (row, trace_id) in trace_ids.enumerate() {
+        let shape = &dictionary.shapes[columns.shapes[row] as usize];
+        let resource = groups.resource(columns.resources[row]);
+        let scope = groups.scope(shape.scope);
+        let flow = match &shape.columns {
+            None => show_raw(columns, row, resource, scope, each)?,
+            Some(kept) => {
+                lists.read(dictionary, columns, row, kept);
+                let start = Timestamp(columns.starts[row]);
+                let text = |texts: &'c Option<Texts>| texts.as_ref().map_or("", |t| t.get(row));
+                each(&SpanView {
+                    resource,
+                    scope,
+                    at: Timestamp(columns.at[row]),
+                    trace_id,
+                    span_id: columns.span_ids[row],
+                    parent: columns.parent(row),
+                    trace_state: text(&columns.states),
+                    flags: kept.flags,
+                    name: dictionary.text(kept.name),
+                    kind: kept.kind,
+                    start,
+                    end: Timestamp(start.0.wrapping_add(columns.durations[row])),
+                    attributes: &lists.attributes,
+                    dropped_attributes: kept.dropped_attributes,
+                    events: &lists.events,
+                    dropped_events: kept.dropped_events,
+                    links: &lists.links,
+                    dropped_links: kept.dropped_links,
+                    status_code: kept.status_code,
+                    status_message: text(&columns.messages),
+                })
+            }
+        };
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Shows a span that was kept whole.
+fn show_raw(
+    columns: &Columns,
+    row: usize,
+    resource: &ResourceView<'_>,
+    scope: &ScopeView<'_>,
+    each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Damage> {
+    let Some(ValueRef::Bytes(span)) = columns.raw.row(row).next() else {
+        return Err(Damage("a raw span is missing"));
+    };
+    let group = GroupView {
+        resource: resource.clone(),
+        scope: scope.clone(),
+    };
+    let (at, mut scratch) = (Timestamp(columns.at[row]), Scratch::default());
+    let read = otlp::span_view(span, &group, at, &mut scratch)
+        .map_err(|_| Damage("a raw span is malformed"))?;
+    Ok(each(&SpanView { at, ..read }))
+}
