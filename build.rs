@@ -72,10 +72,32 @@ fn address_all(files: BTreeMap<String, Vec<u8>>) -> Vec<Built> {
             !text.contains("url(asset("),
             "{name} names an asset that web/static does not have"
         );
+        if name.ends_with(".css") {
+            text = shorter(&text);
+        }
         built.push(address(name, text.into_bytes()));
     }
     built.sort_by(|a, b| a.name.cmp(&b.name));
     built
+}
+
+/// A style sheet without comments, line ends and indentation. Quoted text in ours never holds any.
+fn shorter(css: &str) -> String {
+    let mut out = String::with_capacity(css.len());
+    let mut rest = css;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        out.push_str(before);
+        rest = comment.split_once("*/").expect("a comment ends").1;
+    }
+    out.push_str(rest);
+    let joined = out.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut short = joined.split_whitespace().collect::<Vec<_>>().join(" ");
+    for mark in ["{", "}", ";", ","] {
+        short = short
+            .replace(&format!(" {mark}"), mark)
+            .replace(&format!("{mark} "), mark);
+    }
+    short.replace(": ", ":").replace(";}", "}")
 }
 
 fn address(name: String, raw: Vec<u8>) -> Built {

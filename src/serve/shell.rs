@@ -84,7 +84,7 @@ pub(crate) struct Shell {
     pub(crate) range: RangeView,
     pub(crate) scope: ScopeView,
     pub(crate) refresh: RefreshView,
-    pub(crate) ribbon: Option<Ribbon>,
+    pub(crate) ribbon: Ribbon,
     pub(crate) health: HealthView,
     pub(crate) account: Option<String>,
 }
@@ -160,7 +160,7 @@ impl Shell {
             range: range_view(page),
             scope: scope_view(&page.url, &data.services),
             refresh: refresh_view(&page.url),
-            ribbon: (!data.errors.is_empty()).then(|| ribbon(page, &data.errors)),
+            ribbon: ribbon(page, &data.errors),
             health: health_view(data.health),
             account: data.account,
         }

@@ -12,3 +12,6 @@ mod snippets;
 pub(crate) mod start;
 pub(crate) mod theme;
 pub(crate) mod traces;
+
+#[cfg(test)]
+mod tests;
