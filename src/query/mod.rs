@@ -7,19 +7,8 @@
 
 pub(crate) mod answer;
 pub(crate) mod control;
-mod facets;
-mod histogram;
 pub(crate) mod lang;
 pub(crate) mod layout;
-mod logs;
-mod matcher;
-mod scan;
-mod scatter;
-mod suggest;
-mod tail;
-#[cfg(test)]
-mod tests;
-mod traces;
 
 pub(crate) use answer::{
     Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LogCursor, LogPage,
@@ -29,11 +18,8 @@ pub(crate) use answer::{
 pub(crate) use control::{Control, Partial, Registry, Running, RunningQuery, Stats};
 pub(crate) use layout::Layout;
 
-pub(crate) use tail::TailPosition;
-
 use crate::model::owned::RecordId;
-use crate::model::{LogRecord, Signal, TimeRange, TraceId};
-use crate::store::{Snapshot, Store};
+use crate::model::{Signal, TimeRange, Timestamp, TraceId};
 
 /// Why there is no answer at all.
 #[derive(Debug)]
@@ -67,136 +53,109 @@ impl std::fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
-/// Answers queries over one store. Cheap to clone.
+/// Where a live tail stands; starts at the present.
 #[derive(Clone, Debug, Default)]
+pub(crate) struct TailPosition {}
+
+/// Answers queries over one store. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
-    /// `None` before the store is open.
-    store: Option<Store>,
     pub(crate) registry: Registry,
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store) -> Engine {
-        Engine {
-            store: Some(store),
-            registry: Registry::default(),
-        }
-    }
-
-    /// The store as it is now, for callers that ask several questions of one moment.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, QueryError> {
-        let store = self.store.as_ref();
-        let store = store.ok_or_else(|| QueryError::Store("the store is not open".to_owned()))?;
-        Ok(store.snapshot())
-    }
-
     /// A page of log records.
     pub(crate) fn logs(
         &self,
-        request: &LogRequest,
-        control: &Control,
+        _request: &LogRequest,
+        _control: &Control,
     ) -> Result<LogPage, QueryError> {
-        logs::page(&self.snapshot()?, request, control)
+        todo!()
     }
 
     /// Counts over time in at most `buckets` buckets snapped to calendar units, split by `by`
     /// (`severity`, or any field name of the query language).
     pub(crate) fn log_histogram(
         &self,
-        query: &lang::Expr,
-        range: TimeRange,
-        buckets: usize,
-        by: &str,
-        control: &Control,
+        _query: &lang::Expr,
+        _range: TimeRange,
+        _buckets: usize,
+        _by: &str,
+        _control: &Control,
     ) -> Result<Histogram, QueryError> {
-        histogram::of_logs(&self.snapshot()?, query, range, buckets, by, control)
+        todo!()
     }
 
-    /// Value counts: of one field, or of all when `field` is `None`; the order is told at
-    /// [`Facets`].
+    /// Value counts: of one field, or of all when `field` is `None`. `query::answer` says the order.
     pub(crate) fn log_facets(
         &self,
-        query: &lang::Expr,
-        range: TimeRange,
-        field: Option<&str>,
-        control: &Control,
+        _query: &lang::Expr,
+        _range: TimeRange,
+        _field: Option<&str>,
+        _control: &Control,
     ) -> Result<Facets, QueryError> {
-        let ask = facets::Ask {
-            query,
-            range,
-            field,
-            records_max: facets::RECORDS_MAX,
-        };
-        facets::of_logs(&self.snapshot()?, ask, control)
+        todo!()
     }
 
     /// A record and up to `before` older and `after` newer ones of its stream.
     pub(crate) fn log_context(
         &self,
-        id: RecordId,
-        before: usize,
-        after: usize,
-        control: &Control,
+        _id: RecordId,
+        _before: usize,
+        _after: usize,
+        _control: &Control,
     ) -> Result<Context, QueryError> {
-        logs::context(&self.snapshot()?, id, before, after, control)
+        todo!()
     }
 
     /// One record by its id.
-    pub(crate) fn log(&self, id: RecordId, control: &Control) -> Result<LogRecord, QueryError> {
-        logs::record(&self.snapshot()?, id, control)
-    }
-
-    /// What came in since the last call that matches; see [`TailPosition`].
-    pub(crate) fn log_tail(
+    pub(crate) fn log(
         &self,
-        query: &lang::Expr,
-        position: &mut TailPosition,
-        control: &Control,
-    ) -> Result<TailBatch, QueryError> {
-        position.advance(&self.snapshot()?, query, control)
+        _id: RecordId,
+        _control: &Control,
+    ) -> Result<crate::model::LogRecord, QueryError> {
+        todo!()
     }
 
     /// A page of traces with the scatter of all matches.
     pub(crate) fn traces(
         &self,
-        request: &TraceRequest,
-        control: &Control,
+        _request: &TraceRequest,
+        _control: &Control,
     ) -> Result<TracePage, QueryError> {
-        traces::page(&self.snapshot()?, request, control)
+        todo!()
     }
 
     /// Value counts over matching spans, as [`Engine::log_facets`].
     pub(crate) fn span_facets(
         &self,
-        query: &lang::Expr,
-        range: TimeRange,
-        field: Option<&str>,
-        control: &Control,
+        _query: &lang::Expr,
+        _range: TimeRange,
+        _field: Option<&str>,
+        _control: &Control,
     ) -> Result<Facets, QueryError> {
-        let ask = facets::Ask {
-            query,
-            range,
-            field,
-            records_max: facets::RECORDS_MAX,
-        };
-        facets::of_spans(&self.snapshot()?, ask, control)
+        todo!()
     }
 
     /// A whole trace; lay it out with [`layout::layout`].
-    pub(crate) fn trace(&self, id: TraceId, control: &Control) -> Result<TraceDetail, QueryError> {
-        traces::trace(&self.snapshot()?, id, control)
+    pub(crate) fn trace(
+        &self,
+        _id: TraceId,
+        _control: &Control,
+    ) -> Result<TraceDetail, QueryError> {
+        todo!()
     }
 
     /// Completions at byte `at` of the query text, best first. `range` is where values are
     /// sampled from.
     pub(crate) fn suggest(
         &self,
-        signal: Signal,
-        text: &str,
-        at: usize,
-        range: TimeRange,
-        control: &Control,
+        _signal: Signal,
+        _text: &str,
+        _at: usize,
+        _range: TimeRange,
+        _control: &Control,
     ) -> Result<Vec<Suggestion>, QueryError> {
-        suggest::suggest(&self.snapshot()?, signal, text, at, range, control)
+        todo!()
     }
 }

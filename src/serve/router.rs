@@ -153,6 +153,13 @@ fn people(routes: Routes) -> Routes {
         .at(Policy::Page, "/logs", get(pages::logs::page))
         .at(Policy::Page, "/logs/{id}", get(pages::logs::record))
         .at(Policy::Page, "/traces", get(pages::traces::page))
+        .at(Policy::Page, "/search", get(pages::search::search))
+        .at(Policy::Page, "/trace/{id}", get(pages::trace::trace))
+        .at(
+            Policy::Page,
+            "/trace/{id}/span/{span}",
+            get(pages::trace::span),
+        )
 }
 
 /// Unknown addresses, in the caller's language. Nothing is told that a known one would hide.

@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::model::Timestamp;
 use crate::observe::sources::{Transport, WireLine};
 use crate::observe::{Metric, Metrics, Sources};
-use crate::query::Engine;
+use crate::query::{Engine, Registry};
 
 pub(crate) type Shared = Arc<App>;
 
@@ -75,7 +75,9 @@ impl App {
         App {
             access: Access::open(config, database.clone(), "the command line's secret")
                 .expect("tables are made"),
-            engine: Engine::default(),
+            engine: Engine {
+                registry: Registry::default(),
+            },
             query_slots: QuerySlots::new(1),
             room: Room::new(1, metrics.clone()),
             metrics,

@@ -13,7 +13,7 @@ mod crash_tests;
 pub(crate) mod disk;
 mod error;
 #[cfg(test)]
-pub(crate) mod fixture;
+mod fixture;
 mod head;
 mod keeper;
 mod merge;

@@ -7,10 +7,12 @@ pub(crate) mod listening;
 pub(crate) mod logs;
 pub(crate) mod overview;
 pub(crate) mod querybar;
+pub(crate) mod search;
 pub(crate) mod settings;
 mod snippets;
 pub(crate) mod start;
 pub(crate) mod theme;
+pub(crate) mod trace;
 pub(crate) mod traces;
 
 #[cfg(test)]

@@ -1,0 +1,129 @@
+//! What the trace page asks of the query engine: the trace, and the logs of it and of one span.
+//! Runs on a blocking thread; every call is bounded by its `Control`.
+
+use crate::model::{SpanId, TimeRange, TraceId};
+use crate::query::layout::layout;
+use crate::query::{Control, Direction, Engine, Layout, LogRequest, QueryError, TraceDetail, lang};
+use crate::serve::page_url::PageUrl;
+use crate::serve::range::pinned;
+
+use super::span::{LOGS_SHOWN_MAX, SpanLogs};
+
+/// How long before and after its spans a trace's logs are looked for: retries and buffered
+/// shippers are late, a trace id used again on another day is another story.
+const LOGS_MARGIN_NS: u64 = 3_600_000_000_000;
+
+/// A trace with what the page needs around it.
+pub(super) struct Loaded {
+    pub(super) trace: TraceDetail,
+    pub(super) layout: Layout,
+    /// The row the reader asked for, or where the first error comes from.
+    pub(super) row: Option<u32>,
+    pub(super) span_logs: SpanLogs,
+    pub(super) trace_logs: u64,
+}
+
+/// Which span of the trace is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// The first error at its origin, where there is one.
+    Worst,
+    Id(SpanId),
+    Row(u32),
+    /// None, or text that names none: the page opens without a span.
+    Nothing,
+}
+
+impl Which {
+    /// Reads `span` of the address.
+    pub(super) fn parse(text: Option<&str>) -> Which {
+        let Some(text) = text else {
+            return Which::Worst;
+        };
+        if let Some(row) = text.strip_prefix("row-").and_then(|row| row.parse().ok()) {
+            return Which::Row(row);
+        }
+        SpanId::from_hex(text).map_or(Which::Nothing, Which::Id)
+    }
+
+    pub(super) fn row(self, trace: &TraceDetail, layout: &Layout) -> Option<u32> {
+        let mut numbered = (0u32..).zip(&layout.rows);
+        match self {
+            // An error that no error below explains: its ancestors failed because of it.
+            Which::Worst => numbered.find(|(_, r)| r.error && r.errors_below == 0),
+            Which::Id(id) => numbered.find(|(_, r)| trace.spans[r.span as usize].span_id == id),
+            Which::Row(row) => numbered.nth(row as usize),
+            Which::Nothing => None,
+        }
+        .map(|(row, _)| row)
+    }
+}
+
+/// Reads a trace and its logs.
+///
+/// # Errors
+/// As [`Engine::trace`]: not found, or the store cannot be read.
+pub(super) fn load(
+    engine: &Engine,
+    control: &Control,
+    id: TraceId,
+    which: Which,
+) -> Result<Loaded, QueryError> {
+    let trace = engine.trace(id, control)?;
+    let layout = layout(&trace);
+    let row = which.row(&trace, &layout);
+    let range = logs_range(&layout);
+    let count = |query: &lang::Expr| {
+        let histogram = engine.log_histogram(query, range, 1, "severity", control)?;
+        Ok::<u64, QueryError>(histogram.total)
+    };
+    let trace_logs = count(&lang::parse(&logs_query(id, None))?)?;
+    let mut span_logs = SpanLogs::default();
+    if let Some(row) = row.filter(|_| trace_logs > 0) {
+        let span_id = trace.spans[layout.rows[row as usize].span as usize].span_id;
+        let query = lang::parse(&logs_query(id, Some(span_id)))?;
+        span_logs.count = count(&query)?;
+        let request = LogRequest {
+            query,
+            range,
+            limit: LOGS_SHOWN_MAX,
+            direction: Direction::OldestFirst,
+            cursor: None,
+        };
+        if span_logs.count > 0 {
+            span_logs.records = engine.logs(&request, control)?.records;
+        }
+    }
+    Ok(Loaded {
+        trace,
+        layout,
+        row,
+        span_logs,
+        trace_logs,
+    })
+}
+
+fn logs_query(trace: TraceId, span: Option<SpanId>) -> String {
+    match span {
+        None => format!("trace:{trace}"),
+        Some(span) => format!("trace:{trace} span:{span}"),
+    }
+}
+
+/// The time in which a trace's logs are looked for.
+fn logs_range(layout: &Layout) -> TimeRange {
+    let start = layout.start.saturating_sub(LOGS_MARGIN_NS);
+    let end = layout
+        .start
+        .saturating_add(layout.duration_ns)
+        .saturating_add(LOGS_MARGIN_NS);
+    TimeRange::new(start, end).expect("the margin keeps start before end")
+}
+
+/// The log view of this trace, or of one span of it: the same query and range as the counts, so
+/// that the numbers agree.
+pub(super) fn logs_page(layout: &Layout, span: Option<SpanId>) -> PageUrl {
+    let range = logs_range(layout);
+    let page = PageUrl::new("/logs", "").with("query", &logs_query(layout.trace_id, span));
+    pinned(&page, range.start().0, range.end().0)
+}
