@@ -75,3 +75,89 @@ fn total_rows(rows: &[&SegmentRow]) -> u64 {
 fn ids(rows: &[&SegmentRow]) -> Vec<u64> {
     rows.iter().map(|row| row.id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::START;
+    use super::super::partition::{RetentionClass, Span};
+    use super::*;
+
+    fn row(id: u64, level: u8, rows: u64, day: u64) -> SegmentRow {
+        let first = START.saturating_add(day * 24 * NANOS_PER_HOUR);
+        SegmentRow {
+            id,
+            signal: Signal::Logs,
+            project: ProjectId::DEFAULT,
+            partition: Partition::of(first, Span::Day, RetentionClass::default()),
+            level,
+            rows,
+            first,
+            last: first,
+            bytes: rows,
+            raw_bytes: rows,
+            crc: 0,
+        }
+    }
+
+    #[track_caller]
+    fn check(rows: &[SegmentRow], days_later: u64, expect: Option<&[u64]>) {
+        let now = START.saturating_add(days_later * 24 * NANOS_PER_HOUR);
+        assert_eq!(plan(rows, now, |_| true).as_deref(), expect);
+    }
+
+    fn rows(ids: std::ops::Range<u64>, level: u8, n: u64, day: u64) -> Vec<SegmentRow> {
+        ids.map(|id| row(id, level, n, day)).collect()
+    }
+
+    #[test]
+    fn eight_of_a_level_and_partition_merge() {
+        check(&rows(0..7, 0, 32_768, 0), 0, None);
+        check(
+            &rows(0..9, 0, 32_768, 0),
+            0,
+            Some(&[0, 1, 2, 3, 4, 5, 6, 7]),
+        );
+        let mut mixed = rows(0..7, 0, 32_768, 0);
+        mixed.push(row(7, 1, 32_768, 0));
+        mixed.push(row(8, 0, 32_768, 1));
+        check(&mixed, 0, None);
+    }
+
+    #[test]
+    fn largest_segments_are_left_alone() {
+        check(&rows(0..8, 2, 1 << 20, 0), 0, None);
+        check(&rows(0..8, 2, 1 << 20, 0), 9, None);
+    }
+
+    #[test]
+    fn leftovers_of_a_past_day_merge_once() {
+        let mut past = rows(0..3, 0, 100, 0);
+        past.push(row(3, 1, 9000, 0));
+        check(&past, 0, None);
+        check(&past, 2, Some(&[0, 1, 2, 3]));
+        check(&rows(0..1, 3, 9300, 0), 2, None);
+    }
+
+    #[test]
+    fn every_plan_makes_progress_until_none_is_left() {
+        let mut segments = rows(0..100, 0, 5000, 0);
+        let mut next = 100;
+        let now = START.saturating_add(9 * 24 * NANOS_PER_HOUR);
+        while let Some(ids) = plan(&segments, now, |_| true) {
+            let (inputs, rest): (Vec<_>, _) =
+                segments.into_iter().partition(|s| ids.contains(&s.id));
+            assert!(inputs.len() >= 2);
+            let level = inputs.iter().map(|s| s.level).max().expect("two") + 1;
+            segments = rest;
+            segments.push(row(
+                next,
+                level,
+                total_rows(&inputs.iter().collect::<Vec<_>>()),
+                0,
+            ));
+            next += 1;
+        }
+        assert_eq!(segments.iter().map(|s| s.rows).sum::<u64>(), 500_000);
+        assert!(segments.len() <= 3, "{} left", segments.len());
+    }
+}

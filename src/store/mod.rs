@@ -32,6 +32,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod verify;
 mod wal;
 mod writer;
 
@@ -49,6 +50,7 @@ pub(crate) use sealer::Sealer;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use stats::{SignalStats, Stats};
 pub(crate) use unit::{LogUnit, SpanUnit};
+pub(crate) use verify::{Verified, verify};
 pub(crate) use wal::frame::Encoding;
 pub(crate) use writer::{Batch, BatchChunk, Writer};
 

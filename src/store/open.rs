@@ -34,7 +34,7 @@ pub(crate) struct Opened {
 }
 
 /// The catalogue's file in the data directory.
-const CATALOGUE: &str = "catalog.redb";
+pub(super) const CATALOGUE: &str = "catalog.redb";
 
 /// What a start has found.
 #[derive(Debug, Default)]

@@ -133,3 +133,7 @@ impl ClockGuard {
         self.suspect_since.is_none() || few
     }
 }
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

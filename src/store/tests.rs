@@ -289,3 +289,83 @@ fn small_segments_merge_and_keep_every_record() {
         all(0..8, 33_000)
     );
 }
+
+#[test]
+fn verify_names_every_damaged_file() {
+    let world = World::new();
+    let mut store = opened(&world, START);
+    for n in 0..2 {
+        store
+            .writer
+            .append(batch(Signal::Logs, n, 40_000, START))
+            .expect("accepted");
+        while store.sealer.step().expect("a good disk") {}
+    }
+    for n in 2..20 {
+        store
+            .writer
+            .append(batch(Signal::Logs, n, 10, START))
+            .expect("accepted");
+    }
+    store.writer.close().expect("a good disk");
+    drop((store.store, store.sealer, store.keeper));
+    let world = world.restart_after_kill();
+    let dir = std::path::Path::new("/data");
+    let found = verify(&sim(&world), dir).expect("whole");
+    assert_eq!(
+        (found.segments, found.records, found.problems),
+        (2, 80_000, vec![])
+    );
+    assert_eq!(found.log_frames, 18);
+    for (path, bytes) in world.files() {
+        let world_file = path.extension().is_some_and(|e| e == "seg" || e == "log");
+        if world_file {
+            world.corrupt(&path, bytes / 3, 1);
+        }
+    }
+    let found = verify(&sim(&world), dir).expect("the catalogue is whole");
+    assert_eq!(found.problems.len(), 3, "{:?}", found.problems);
+}
+
+#[test]
+fn second_process_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = Config {
+        dir: dir.path().to_owned(),
+        ..config()
+    };
+    let first = open(config.clone(), Disk::Real, START).expect("an empty directory");
+    let second = open(config.clone(), Disk::Real, START);
+    assert!(matches!(second, Err(StoreError::Locked { .. })));
+    drop(first);
+    open(config, Disk::Real, START).expect("the lock is free again");
+}
+
+#[test]
+fn real_disk_keeps_what_the_simulated_one_does() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = Config {
+        dir: dir.path().to_owned(),
+        ..config()
+    };
+    let mut first = open(config.clone(), Disk::Real, START).expect("an empty directory");
+    for n in 0..20 {
+        for signal in Signal::ALL {
+            first
+                .writer
+                .append(batch(signal, n, 2000, START))
+                .expect("accepted");
+        }
+        while first.sealer.step().expect("a good disk") {}
+    }
+    first.keeper.maintain(START).expect("a good disk");
+    first.writer.tick(START).expect("a good disk");
+    drop(first);
+    let second = open(config, Disk::Real, START).expect("a good directory");
+    for signal in Signal::ALL {
+        assert_eq!(
+            numbers(&second.store, signal).expect("readable"),
+            all(0..20, 2000)
+        );
+    }
+}

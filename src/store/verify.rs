@@ -1,0 +1,76 @@
+//! The offline check of a data directory: every checksum of every file, and that catalogue, segments
+//! and log agree. Changes nothing but what opening the catalogue's database does; repairs nothing.
+
+use std::path::Path;
+
+use super::catalogue::{Catalogue, SegmentRow};
+use super::disk::Disk;
+use super::error::StoreError;
+use super::open::CATALOGUE;
+use super::segments::Segment;
+use super::wal::{file_number, replay};
+
+/// What a check has read and found.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    pub(crate) segments: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) log_files: u64,
+    pub(crate) log_frames: u64,
+    /// One line per problem, naming the file and the place in it.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Checks the data directory `dir`, which no server may be using.
+///
+/// # Errors
+/// It cannot be looked at: locked, missing, of a later format, or its catalogue is damaged. Damage
+/// of anything else is in [`Verified::problems`].
+pub(crate) fn verify(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
+    let catalogue_path = dir.join(CATALOGUE);
+    disk.open(&catalogue_path)
+        .map_err(StoreError::io("open", &catalogue_path))?;
+    let lock_path = dir.join("lock");
+    let _lock = disk
+        .lock(&lock_path)
+        .map_err(StoreError::io("lock", &lock_path))?
+        .ok_or_else(|| StoreError::Locked {
+            dir: dir.to_owned(),
+        })?;
+    let content = Catalogue::open(disk, &catalogue_path)?.read(&catalogue_path)?;
+    let mut found = Verified::default();
+    for row in &content.segments {
+        match verify_segment(disk, dir, row) {
+            Ok(()) => {
+                found.segments += 1;
+                found.records += row.rows;
+                found.bytes += row.bytes;
+            }
+            Err(e) => found.problems.push(e.to_string()),
+        }
+    }
+    for damaged in &content.quarantine {
+        let line = format!("{} is in quarantine: {}", damaged.path, damaged.why);
+        found.problems.push(line);
+    }
+    let wal_dir = dir.join("wal");
+    let files = disk.list(&wal_dir);
+    for entry in files.map_err(StoreError::io("list", &wal_dir))? {
+        if file_number(&entry.name).is_none() {
+            continue;
+        }
+        found.log_files += 1;
+        match replay::verify(disk, &wal_dir.join(&entry.name)) {
+            Ok(frames) => found.log_frames += frames,
+            Err(e) => found.problems.push(e.to_string()),
+        }
+    }
+    Ok(found)
+}
+
+fn verify_segment(disk: &Disk, dir: &Path, row: &SegmentRow) -> Result<(), StoreError> {
+    let path = dir.join(row.path());
+    let file = disk.open(&path).map_err(StoreError::io("open", &path))?;
+    Segment::open(file, row.clone())?.verify()
+}
