@@ -4,9 +4,10 @@
 //! happens under one short lock; readers take the groups by reference count.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::catalogue::Key;
+use super::digest::Digest;
 use crate::model::chunk::Chunk;
 use crate::model::{LogEntry, Signal, SpanEntry, Timestamp};
 
@@ -63,12 +64,16 @@ pub(crate) struct Group<E> {
     pub(crate) last: Timestamp,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// Made by the first reader who needs it; only spans have one.
+    pub(super) digest: OnceLock<Arc<Digest>>,
 }
 
-impl<E> Clone for Group<E> {
-    fn clone(&self) -> Self {
+impl<E> Group<E> {
+    /// The group as it is now; the original goes on growing.
+    fn freeze(&self) -> Group<E> {
         Group {
             chunks: self.chunks.clone(),
+            digest: OnceLock::new(),
             ..*self
         }
     }
@@ -82,12 +87,13 @@ impl<E> Default for Group<E> {
             last: Timestamp(0),
             rows: 0,
             bytes: 0,
+            digest: OnceLock::new(),
         }
     }
 }
 
 impl<E: Entry> Group<E> {
-    pub(super) fn push(&mut self, chunk: Arc<Chunk<E>>) {
+    fn push(&mut self, chunk: Arc<Chunk<E>>) {
         for entry in &chunk.entries {
             self.first = self.first.min(entry.at());
             self.last = self.last.max(entry.at());
@@ -178,7 +184,7 @@ impl<E: Entry> Head<E> {
     pub(crate) fn groups(&self) -> Vec<Arc<Group<E>>> {
         let mut groups = self.closed.clone();
         if !self.open.chunks.is_empty() {
-            groups.push(Arc::new(self.open.clone()));
+            groups.push(Arc::new(self.open.freeze()));
         }
         groups
     }

@@ -10,6 +10,7 @@ mod catalogue;
 mod config;
 #[cfg(test)]
 mod crash_tests;
+mod digest;
 pub(crate) mod disk;
 mod error;
 #[cfg(test)]
@@ -20,7 +21,6 @@ mod merge;
 pub(crate) mod meta;
 mod open;
 pub(crate) mod partition;
-mod plain;
 mod prune;
 mod retention;
 mod sealer;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use super::catalogue::{Damaged, SegmentRow};
 use super::disk::File;
 use super::error::StoreError;
-use super::head::{Group, Head};
+use super::head::Head;
 use super::partition::Partition;
-use super::plain;
 use super::prune::{LogPrune, SpanPrune};
-use super::segment::{self, LogSegment, Sealed, SegmentFacts};
-use super::unit::{LogUnit, SpanUnit, Unreadable, Wanted};
+use super::segment::{self, LogSegment, Sealed, SegmentFacts, SpanSegment};
+use super::unit::{LogUnit, SpanUnit, Unreadable};
 use crate::model::chunk::Chunk;
-use crate::model::{LogEntry, ProjectId, Signal, SpanChunk, SpanEntry};
+use crate::model::{LogEntry, ProjectId, Signal, SpanEntry};
 use crate::model::{TimeRange, Timestamp};
 
 /// A published segment, open for reading.
@@ -27,7 +26,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 enum Data {
     Logs(LogSegment),
-    Traces(Arc<Group<SpanEntry>>),
+    Traces(SpanSegment),
 }
 
 /// All published segments, in the order of their ids.
@@ -47,7 +46,7 @@ impl Segment {
         let path = Arc::from(file.path());
         let data = match row.signal {
             Signal::Logs => Data::Logs(LogSegment::open(file)?),
-            Signal::Traces => Data::Traces(plain::open(&file, row.crc, SpanChunk::parse)?),
+            Signal::Traces => Data::Traces(SpanSegment::open(file)?),
         };
         let segment = Segment { row, path, data };
         segment.check_facts()?;
@@ -59,7 +58,7 @@ impl Segment {
         let row = &self.row;
         let facts = match &self.data {
             Data::Logs(segment) => segment.facts(),
-            Data::Traces(_) => return Ok(()),
+            Data::Traces(segment) => segment.facts(),
         };
         if (facts.crc, facts.rows) != (row.crc, row.rows) {
             let what = "it is not the segment that the catalogue names";
@@ -81,7 +80,7 @@ impl Segment {
     pub(super) fn cached_bytes(&self) -> usize {
         match &self.data {
             Data::Logs(segment) => segment.cached_bytes(),
-            Data::Traces(_) => 0,
+            Data::Traces(segment) => segment.cached_bytes(),
         }
     }
 
@@ -89,7 +88,7 @@ impl Segment {
     pub(super) fn release(&self) {
         match &self.data {
             Data::Logs(segment) => segment.release(),
-            Data::Traces(_) => {}
+            Data::Traces(segment) => segment.release(),
         }
     }
 
@@ -108,7 +107,7 @@ impl Segment {
     pub(super) fn verify(&self) -> Result<(), StoreError> {
         match &self.data {
             Data::Logs(segment) => segment.verify(),
-            Data::Traces(_) => Ok(()),
+            Data::Traces(segment) => segment.verify(),
         }
     }
 }
@@ -143,13 +142,24 @@ impl Segments {
     }
 
     pub(super) fn spans(&self, range: TimeRange, prune: &SpanPrune, units: &mut Vec<SpanUnit>) {
-        let prune = prune.clone();
-        let wanted = Arc::new(Wanted { range, prune });
         for segment in self.overlapping(range) {
-            if let Data::Traces(group) = &segment.data {
-                units.push(SpanUnit::head(group.clone(), wanted.clone()));
+            let Data::Traces(data) = &segment.data else {
+                continue;
+            };
+            match data.blocks(range, prune) {
+                Ok(blocks) => units.extend(blocks.into_iter().map(SpanUnit::block)),
+                Err(_) => units.push(SpanUnit::unreadable(segment.unreadable())),
             }
         }
+    }
+
+    /// The span segments that overlap `range`.
+    pub(super) fn traces(&self, range: TimeRange) -> impl Iterator<Item = &SpanSegment> {
+        self.overlapping(range)
+            .filter_map(|segment| match &segment.data {
+                Data::Traces(data) => Some(data),
+                Data::Logs(_) => None,
+            })
     }
 
     fn overlapping(&self, range: TimeRange) -> impl Iterator<Item = &Segment> {
@@ -181,7 +191,9 @@ pub(super) fn encode(
 ) -> Vec<(ProjectId, Sealed)> {
     match head {
         SealedHead::Logs(head) => by_project(head, |chunks| segment::seal_logs(chunks, partition)),
-        SealedHead::Traces(head) => by_project(head, |chunks| plain::seal(chunks, partition)),
+        SealedHead::Traces(head) => {
+            by_project(head, |chunks| segment::seal_spans(chunks, partition))
+        }
     }
 }
 
@@ -217,17 +229,12 @@ pub(super) fn merge(
     for input in inputs {
         match &input.data {
             Data::Logs(segment) => logs.push(segment.clone()),
-            Data::Traces(group) => traces.push(group.clone()),
+            Data::Traces(segment) => traces.push(segment.clone()),
         }
     }
     if traces.is_empty() {
-        return segment::merge(&logs, out);
+        segment::merge(&logs, out)
+    } else {
+        segment::merge(&traces, out)
     }
-    let mut bytes = Vec::new();
-    let facts = plain::merge(&traces, &mut bytes);
-    out.write_all(&bytes).map_err(StoreError::io(
-        "write",
-        std::path::Path::new("merged segment"),
-    ))?;
-    Ok(facts)
 }

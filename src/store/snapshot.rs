@@ -4,10 +4,15 @@
 use std::sync::Arc;
 
 use super::catalogue::Damaged;
+use super::digest;
+use super::error::StoreError;
 use super::head::{Entry, Group};
 use super::prune::{LogPrune, SpanPrune};
 use super::segments::Segments;
 use super::unit::{LogUnit, SpanUnit, Wanted};
+use crate::model::red::{RedRow, RedTable};
+use crate::model::summary::TraceSummary;
+use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::{LogEntry, Signal, SpanEntry, TimeRange, Timestamp};
 
 /// Cheap to make (two lists of references), cheap to clone.
@@ -61,6 +66,63 @@ impl Snapshot {
         self.segments.spans(range, prune, &mut units);
         units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
         units
+    }
+
+    /// The summary of every trace with a span in `range`, one per head group and segment that has
+    /// some of it: those of one trace join to the whole.
+    ///
+    /// # Errors
+    /// Something could not be read; all that could be was given to `each`, and the answer is partial.
+    pub(crate) fn summaries(
+        &self,
+        range: TimeRange,
+        each: &mut dyn FnMut(&TraceSummary),
+    ) -> Result<(), StoreError> {
+        let range = self.visible(Signal::Traces, range);
+        let mut outcome = Ok(());
+        for group in overlapping(&self.traces, range) {
+            match digest::of(&group) {
+                Ok(digest) => digest
+                    .summaries
+                    .iter()
+                    .filter(|summary| range.overlaps(summary.start, summary.end))
+                    .for_each(&mut *each),
+                Err(e) => outcome = outcome.and(Err(e)),
+            }
+        }
+        for segment in self.segments.traces(range) {
+            outcome = outcome.and(segment.summaries(range, each));
+        }
+        outcome
+    }
+
+    /// Rate, errors and durations of the minutes that touch `range`; several rows of one minute,
+    /// service and operation add up.
+    ///
+    /// # Errors
+    /// As [`Snapshot::summaries`].
+    pub(crate) fn red(
+        &self,
+        range: TimeRange,
+        each: &mut dyn FnMut(&RedRow<'_>),
+    ) -> Result<(), StoreError> {
+        let range = self.visible(Signal::Traces, range);
+        let last = |minute: Timestamp| minute.saturating_add(NANOS_PER_MINUTE - 1);
+        let mut give = |table: &RedTable| {
+            table
+                .rows()
+                .filter(|row| range.overlaps(row.minute, last(row.minute)))
+                .for_each(|row| each(&row));
+        };
+        let mut outcome = Ok(());
+        for group in overlapping(&self.traces, range) {
+            let digest = digest::of(&group);
+            outcome = outcome.and(digest.map(|digest| give(&digest.red)));
+        }
+        for segment in self.segments.traces(range) {
+            outcome = outcome.and(segment.red().map(|table| give(&table)));
+        }
+        outcome
     }
 
     /// The part of `range` that is within retention.

@@ -369,3 +369,38 @@ fn real_disk_keeps_what_the_simulated_one_does() {
         );
     }
 }
+
+#[test]
+fn summaries_and_red_count_the_same_in_heads_and_segments() {
+    use crate::model::TimeRange;
+    let world = World::new();
+    let mut store = opened(&world, START);
+    let figures = |store: &Store| {
+        let (mut traces, mut spans, mut counted) = (0, 0, 0);
+        let snapshot = store.snapshot();
+        let mut summary = |s: &crate::model::summary::TraceSummary| {
+            (traces, spans) = (traces + 1, spans + s.spans);
+        };
+        snapshot
+            .summaries(TimeRange::ALL, &mut summary)
+            .expect("readable");
+        let mut row = |row: &crate::model::red::RedRow<'_>| counted += row.cell.count;
+        snapshot.red(TimeRange::ALL, &mut row).expect("readable");
+        (traces, spans, counted)
+    };
+    for n in 0..30 {
+        store
+            .writer
+            .append(batch(Signal::Traces, n, 100, START))
+            .expect("accepted");
+    }
+    let in_head = figures(&store.store);
+    assert_eq!(in_head, (30, 3000, 3000));
+    store.writer.seal(Signal::Traces).expect("a good disk");
+    while store.sealer.step().expect("a good disk") {}
+    assert_eq!(
+        store.store.stats().signals[Signal::Traces as usize].head_records,
+        0
+    );
+    assert_eq!(figures(&store.store), in_head);
+}

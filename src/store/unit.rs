@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::head::Group;
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
-use super::segment::LogBlock;
+use super::segment::{LogBlock, SpanBlock};
 use crate::model::otlp::Scratch;
 use crate::model::wire::WireError;
 use crate::model::{LogEntry, LogView, SpanEntry, SpanView, TimeRange, Timestamp};
@@ -37,6 +37,7 @@ pub(crate) struct SpanUnit(Spans);
 #[derive(Clone, Debug)]
 enum Spans {
     Head(Arc<Group<SpanEntry>>, Arc<Wanted<SpanPrune>>),
+    Block(SpanBlock),
     Unreadable(Unreadable),
 }
 
@@ -124,6 +125,10 @@ impl SpanUnit {
         SpanUnit(Spans::Head(group, wanted))
     }
 
+    pub(super) fn block(block: SpanBlock) -> SpanUnit {
+        SpanUnit(Spans::Block(block))
+    }
+
     pub(super) fn unreadable(segment: Unreadable) -> SpanUnit {
         SpanUnit(Spans::Unreadable(segment))
     }
@@ -131,6 +136,7 @@ impl SpanUnit {
     pub(crate) fn first(&self) -> Timestamp {
         match &self.0 {
             Spans::Head(group, _) => group.first,
+            Spans::Block(block) => block.first(),
             Spans::Unreadable(segment) => segment.first,
         }
     }
@@ -138,6 +144,7 @@ impl SpanUnit {
     pub(crate) fn last(&self) -> Timestamp {
         match &self.0 {
             Spans::Head(group, _) => group.last,
+            Spans::Block(block) => block.last(),
             Spans::Unreadable(segment) => segment.last,
         }
     }
@@ -146,6 +153,7 @@ impl SpanUnit {
     pub(crate) fn rows(&self) -> u64 {
         match &self.0 {
             Spans::Head(group, _) => group.rows,
+            Spans::Block(block) => block.rows() as u64,
             Spans::Unreadable(segment) => segment.rows,
         }
     }
@@ -154,6 +162,7 @@ impl SpanUnit {
     pub(crate) fn bytes(&self) -> u64 {
         match &self.0 {
             Spans::Head(group, _) => group.bytes,
+            Spans::Block(block) => block.bytes(),
             Spans::Unreadable(_) => 0,
         }
     }
@@ -164,11 +173,12 @@ impl SpanUnit {
     /// The unit is damaged: the answer is partial without it.
     pub(crate) fn for_each(
         &self,
-        _columns: SpanColumns,
+        columns: SpanColumns,
         each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         match &self.0 {
             Spans::Head(group, wanted) => head_spans(group, wanted, each),
+            Spans::Block(block) => block.for_each(columns, each),
             Spans::Unreadable(segment) => Err(segment.error()),
         }
     }
@@ -218,6 +228,21 @@ fn head_spans(
         }
     }
     Ok(())
+}
+
+/// Calls `each` with every span of a group.
+pub(super) fn each_span(
+    group: &Group<SpanEntry>,
+    each: &mut dyn FnMut(&SpanView<'_>),
+) -> Result<(), StoreError> {
+    let wanted = Wanted {
+        range: TimeRange::ALL,
+        prune: SpanPrune::default(),
+    };
+    head_spans(group, &wanted, &mut |span| {
+        each(span);
+        ControlFlow::Continue(())
+    })
 }
 
 /// A chunk was parsed when it came in; if it cannot be now, memory or the log was damaged.
