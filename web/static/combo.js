@@ -35,6 +35,8 @@ function setUp(form) {
   let chosen = -1;
   let timer = 0;
   let asked = null;
+  // Tab completes only what was just typed; otherwise it leaves the field, as everywhere.
+  let typed = false;
 
   const chips = () => [...form.querySelectorAll(".chip input")].map((input) => input.value);
   const before = () => chips().map((text) => `${text} `).join("");
@@ -94,6 +96,7 @@ function setUp(form) {
     field.setSelectionRange(caret, caret);
     mistakeGone();
     close();
+    typed = false;
     ask();
   }
 
@@ -134,11 +137,12 @@ function setUp(form) {
 
   field.addEventListener("input", () => {
     mistakeGone();
+    typed = true;
     clearTimeout(timer);
     timer = setTimeout(ask, REST_MS);
   });
-  field.addEventListener("focus", () => { if (!ghost?.isConnected) ask(); });
   field.addEventListener("blur", close);
+  // CSSOM, which the policy allows; an attribute would be blocked.
   field.addEventListener("scroll", () => { if (ghost) ghost.style.left = `${-field.scrollLeft}px`; });
 
   field.addEventListener("keydown", (event) => {
@@ -151,7 +155,7 @@ function setUp(form) {
     } else if (event.key === "Enter" && open && chosen >= 0) {
       event.preventDefault();
       take(chosen);
-    } else if (event.key === "Tab" && !event.shiftKey && open) {
+    } else if (event.key === "Tab" && !event.shiftKey && open && (typed || chosen >= 0)) {
       event.preventDefault();
       take(Math.max(0, chosen));
     } else if (event.key === "Tab" && !event.shiftKey && field.getAttribute("aria-invalid")) {

@@ -134,7 +134,7 @@ pub(crate) async fn page(
         return Ok(Redirect::to(&address).into_response());
     }
     let what = joined(&request.url).0;
-    let data = app.shell_data();
+    let mut data = app.shell_data();
     if request.fragment {
         let (answer, request) = app
             .ask(&what, move |engine, control| {
@@ -152,6 +152,7 @@ pub(crate) async fn page(
             Ok((search::search(engine, control, &request), request))
         })
         .await?;
+    data.errors.clone_from(&answer.errors);
     Ok(html(&LogsPage::new(&request, &answer, data)))
 }
 

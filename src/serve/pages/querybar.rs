@@ -4,9 +4,10 @@
 
 pub(crate) mod terms;
 
-use crate::query::{self, QueryError, lang};
+use crate::query::{self, Control, Engine, QueryError, lang};
 use crate::serve::page_url::PageUrl;
 use crate::serve::request::PageRequest;
+use crate::serve::spark::RIBBON_BARS;
 use terms::Terms;
 
 /// Chips shown; a longer query keeps its rest as text, where it can be read.
@@ -280,6 +281,17 @@ pub(crate) fn own_facets(
         }
     }
     Ok(())
+}
+
+/// Errors logged over the page's range, for the time ribbon of the frame.
+pub(crate) fn ribbon(
+    engine: &Engine,
+    control: &Control,
+    request: &PageRequest,
+) -> Result<Vec<u64>, QueryError> {
+    let expr = lang::parse(&scoped(request, "level:>=error"))?;
+    let counts = engine.log_histogram(&expr, request.window(), RIBBON_BARS, "severity", control)?;
+    Ok(counts.buckets.iter().map(|bucket| bucket.count).collect())
 }
 
 #[cfg(test)]

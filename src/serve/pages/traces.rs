@@ -99,12 +99,13 @@ pub(crate) async fn page(
         return Ok(Redirect::to(&address).into_response());
     }
     let what = joined(&request.url).0;
-    let data = app.shell_data();
+    let mut data = app.shell_data();
     let (answer, request) = app
         .ask(&what, move |engine, control| {
             Ok((search::search(engine, control, &request), request))
         })
         .await?;
+    data.errors.clone_from(&answer.errors);
     Ok(html(&TracesPage::new(&request, &answer, data)))
 }
 

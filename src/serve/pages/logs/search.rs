@@ -6,7 +6,7 @@ use crate::model::{LogRecord, TimeRange};
 use crate::query::{
     self, Control, Direction, Engine, LogCursor, LogRequest, QueryError, Stats, lang,
 };
-use crate::serve::pages::querybar::{joined, own_facets, understood};
+use crate::serve::pages::querybar::{joined, own_facets, ribbon, understood};
 use crate::serve::request::PageRequest;
 
 /// Lines of one page; scrolling adds more of them up to 500 in the document.
@@ -40,6 +40,8 @@ pub(crate) struct Answer {
     /// The line whose neighbours are shown.
     pub(crate) pinned: Option<RecordId>,
     pub(crate) around_lines: usize,
+    /// Errors over the range, for the frame.
+    pub(crate) errors: Vec<u64>,
     /// Why there is no answer.
     pub(crate) failure: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Answer {
             wider: None,
             pinned: None,
             around_lines: AROUND_LINES,
+            errors: Vec::new(),
             failure: None,
         }
     }
@@ -84,6 +87,8 @@ pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) 
     if let Err(error) = found {
         answer.failure = Some(error.to_string());
     }
+    // The frame can do without; the answer cannot.
+    answer.errors = ribbon(engine, control, request).unwrap_or_default();
     answer.stats = control.stats(answer.stats.partial, answer.stats.searched);
     answer
 }

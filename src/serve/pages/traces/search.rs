@@ -4,7 +4,7 @@ use crate::model::{TimeRange, Timestamp};
 use crate::query::{
     self, Control, Engine, QueryError, Scatter, Stats, TraceCursor, TraceRequest, TraceRow, lang,
 };
-use crate::serve::pages::querybar::{joined, understood};
+use crate::serve::pages::querybar::{joined, ribbon, understood};
 use crate::serve::pages::traces::scope_of;
 use crate::serve::request::PageRequest;
 
@@ -28,6 +28,8 @@ pub(crate) struct Answer {
     pub(crate) stats: Stats,
     /// Traces in the last 7 days, where the range has none.
     pub(crate) wider: Option<u64>,
+    /// Errors logged over the range, for the frame.
+    pub(crate) errors: Vec<u64>,
     pub(crate) failure: Option<String>,
 }
 
@@ -49,6 +51,7 @@ impl Answer {
             next: None,
             stats: Stats::default(),
             wider: None,
+            errors: Vec::new(),
             failure: None,
         }
     }
@@ -66,6 +69,8 @@ pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) 
     if let Err(error) = find(engine, control, request, expr, &mut answer) {
         answer.failure = Some(error.to_string());
     }
+    // The frame can do without; the answer cannot.
+    answer.errors = ribbon(engine, control, request).unwrap_or_default();
     answer.stats = control.stats(answer.stats.partial, answer.stats.searched);
     answer
 }
