@@ -145,6 +145,11 @@ pub(crate) fn zoomed(url: &PageUrl, start_ns: u64, end_ns: u64) -> PageUrl {
     range::pinned(&super::querybar::bare(url), start_ns, end_ns)
 }
 
+/// Width of the trace list's scale at 1 280 px, of a character in it, and the least gap.
+const SCALE_PX: f64 = 140.0;
+const LABEL_CHAR_PX: f64 = 6.6;
+const LABEL_GAP_PX: f64 = 4.0;
+
 /// Durations on a logarithmic scale of whole decades, shared by the rows of a list and its header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LogScale {
@@ -181,20 +186,34 @@ impl LogScale {
         10_f64.powf(self.low + share * (self.high - self.low)) as u64
     }
 
-    /// Each decade with its place in percent.
+    /// Each decade with its place in percent; `o` where its label would touch another.
     pub(crate) fn ticks(self) -> Vec<XTick> {
         let (low, high) = (self.low as i32, self.high as i32);
-        let tick = |power: i32| XTick {
-            x: percent(f64::from(power - low) / f64::from(high - low)),
-            label: decade(power),
-            class: match power {
+        let width = |label: &str| label.chars().count() as f64 * LABEL_CHAR_PX + LABEL_GAP_PX;
+        let end_px = SCALE_PX - width(&decade(high));
+        let mut free_px = width(&decade(low));
+        let mut tick = |power: i32| {
+            let (share, label) = (
+                f64::from(power - low) / f64::from(high - low),
+                decade(power),
+            );
+            let from_px = share * SCALE_PX - width(&label) / 2.0;
+            let class = match power {
                 power if power == low => "s",
                 power if power == high => "e",
-                power if high - low > 3 && ((power - low) % 2 == 1 || high - power < 2) => "o",
-                _ => "",
-            },
+                _ if from_px < free_px || from_px + width(&label) > end_px => "o",
+                _ => {
+                    free_px = from_px + width(&label);
+                    ""
+                }
+            };
+            XTick {
+                x: percent(share),
+                label,
+                class,
+            }
         };
-        (low..=high).map(tick).collect()
+        (low..=high).map(&mut tick).collect()
     }
 }
 
@@ -263,6 +282,13 @@ mod tests {
         let scale = LogScale::over([4_000_000, 812_000_000]);
         let labels: Vec<_> = scale.ticks().into_iter().map(|tick| tick.label).collect();
         assert_eq!(labels, ["1 ms", "10 ms", "100 ms", "1 s"]);
+        let wide = LogScale::over([100_000, 5_000_000_000]).ticks();
+        let shown: Vec<_> = wide
+            .iter()
+            .filter(|tick| tick.class != "o")
+            .map(|t| t.label.as_str())
+            .collect();
+        assert_eq!(shown, ["100 µs", "100 ms", "10 s"]);
         assert_eq!(scale.share(1_000_000), 0.0);
         assert!((scale.share(100_000_000) - 2.0 / 3.0).abs() < 1e-9);
         assert_eq!(scale.at(1.0), 1_000_000_000);

@@ -1,6 +1,8 @@
 //! An opened line: every attribute with links that narrow the query by it, the body as a tree,
 //! stack traces with the reader's own frames standing out, and where to go from here.
 
+use std::borrow::Cow;
+
 use crate::model::owned::Attributes;
 use crate::model::{LogRecord, Value};
 use crate::serve::format::{self, TimeText, Zone};
@@ -14,6 +16,8 @@ use crate::serve::pages::querybar::terms::{Terms, is_field_name};
 const VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of one value after "load all"; more is in the raw record.
 const FULL_VALUE_BYTES_MAX: usize = 1 << 20;
+/// JSON bodies beyond this stay text: a page of them would take longer to read than to search.
+const BODY_JSON_BYTES_MAX: usize = 64 * 1024;
 /// Rows of one group; more is in the raw record.
 const NODES_MAX: usize = 400;
 /// Nesting that is drawn as a tree; deeper values stand on one line.
@@ -220,23 +224,38 @@ fn facts(record: &LogRecord, zone: &Zone) -> Attributes {
         .collect()
 }
 
-/// The keys of a structured body, also where it came as JSON text; a long text as one entry, as
-/// its line shows only the beginning.
+/// The keys of a structured body; a long text as one entry, as its line shows only the beginning.
 fn body_entries(body: &Value) -> Attributes {
+    if let Some(entries) = object(body) {
+        return entries.into_owned();
+    }
+    let whole = match body {
+        Value::Str(text) => text.len() > 120 || text.contains('\n'),
+        Value::Array(_) | Value::Bytes(_) => true,
+        Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) | Value::Map(_) => false,
+    };
+    match whole {
+        true => vec![("body".to_owned(), body.clone())],
+        false => Vec::new(),
+    }
+}
+
+/// A body that is a map, also where it came as JSON text.
+pub(crate) fn object(body: &Value) -> Option<Cow<'_, Attributes>> {
     match body {
-        Value::Map(entries) => entries.clone(),
-        Value::Str(text) if text.starts_with('{') => match serde_json::from_str(text) {
-            Ok(serde_json::Value::Object(object)) => object
-                .into_iter()
-                .map(|(key, value)| (key, from_json(value)))
-                .collect(),
-            _ => vec![("body".to_owned(), body.clone())],
-        },
-        Value::Str(text) if text.len() > 120 || text.contains('\n') => {
-            vec![("body".to_owned(), body.clone())]
+        Value::Map(entries) => Some(Cow::Borrowed(entries)),
+        Value::Str(text) if text.starts_with('{') && text.len() <= BODY_JSON_BYTES_MAX => {
+            match serde_json::from_str(text).ok()? {
+                serde_json::Value::Object(object) => {
+                    let entries = object
+                        .into_iter()
+                        .map(|(key, value)| (key, from_json(value)));
+                    Some(Cow::Owned(entries.collect()))
+                }
+                _ => None,
+            }
         }
-        Value::Array(_) | Value::Bytes(_) => vec![("body".to_owned(), body.clone())],
-        _ => Vec::new(),
+        _ => None,
     }
 }
 

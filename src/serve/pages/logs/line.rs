@@ -8,7 +8,7 @@ use crate::model::{Level, LogRecord, Value};
 use crate::serve::format::{TimeText, Zone};
 use crate::serve::page_url::PageUrl;
 use crate::serve::pages::colours::Colours;
-use crate::serve::pages::logs::detail::Detail;
+use crate::serve::pages::logs::detail::{Detail, object};
 use crate::serve::pages::logs::text::{Needle, Run, runs};
 use crate::serve::palette;
 
@@ -138,11 +138,11 @@ pub(crate) fn trace_chip(record: &LogRecord, url: &PageUrl) -> Option<TraceChip>
 /// Body, or event name where the body is empty, and the attributes as `key=value`.
 pub(crate) fn text(record: &LogRecord) -> String {
     let mut out = String::new();
-    match &record.body {
-        Value::Map(entries) => map_text(&mut out, entries),
-        Value::Str(body) => out.push_str(head(body, BODY_BYTES_MAX)),
-        Value::Empty => out.push_str(&record.event_name),
-        other => compact(&mut out, other),
+    match (object(&record.body), &record.body) {
+        (Some(entries), _) => map_text(&mut out, &entries),
+        (None, Value::Str(body)) => out.push_str(head(body, BODY_BYTES_MAX)),
+        (None, Value::Empty) => out.push_str(&record.event_name),
+        (None, other) => compact(&mut out, other),
     }
     pairs(
         &mut out,
@@ -196,10 +196,7 @@ fn cell(record: &LogRecord, column: &str) -> String {
             .find(|(key, _)| key == column)
             .map(|(_, value)| value.clone())
     };
-    let body = || match &record.body {
-        Value::Map(entries) => find(entries),
-        _ => None,
-    };
+    let body = || object(&record.body).and_then(|entries| find(&entries));
     let found = find(&record.attributes)
         .or_else(|| find(&record.scope.attributes))
         .or_else(|| find(&record.resource.attributes))
