@@ -16,7 +16,7 @@ use super::command::Stop;
 use super::control::{Control, reachable};
 use crate::config::{AccessMode, Settings};
 use crate::observe::{self, Metrics, Sources};
-use crate::query::{Engine, Registry};
+use crate::query::Engine;
 use crate::serve::access::{self, Access};
 use crate::serve::ask::QuerySlots;
 use crate::serve::frame::{Pulse, ServiceColours};
@@ -171,9 +171,7 @@ fn build(settings: Settings, control_secret: &str) -> Result<Shared, String> {
     let connections = settings.limits_connections.0 as usize;
     Ok(Arc::new(App {
         access,
-        engine: Engine {
-            registry: Registry::default(),
-        },
+        engine: Engine::default(),
         query_slots: QuerySlots::new(cores()),
         room: Room::new(connections, metrics.clone()),
         metrics,

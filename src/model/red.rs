@@ -227,6 +227,12 @@ impl Sketch {
         self.buckets.iter().map(|(_, n)| n).sum()
     }
 
+    /// The sum of all durations in nanoseconds, as near as the middles of the buckets are.
+    pub(crate) fn total_ns(&self) -> u128 {
+        let spent = |(bucket, n): &(u16, u64)| u128::from(middle(*bucket)) * u128::from(*n);
+        self.buckets.iter().map(spent).sum()
+    }
+
     /// The duration in nanoseconds that a share of `q` (0 to 1) of spans do not exceed; `None` when
     /// there are none.
     pub(crate) fn quantile(&self, q: f64) -> Option<u64> {

@@ -7,8 +7,19 @@
 
 pub(crate) mod answer;
 pub(crate) mod control;
+mod facets;
+mod histogram;
 pub(crate) mod lang;
 pub(crate) mod layout;
+mod logs;
+mod matcher;
+mod scan;
+mod scatter;
+mod suggest;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod traces;
 
 pub(crate) use answer::{
     Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LogCursor, LogPage,
@@ -18,8 +29,11 @@ pub(crate) use answer::{
 pub(crate) use control::{Control, Partial, Registry, Running, RunningQuery, Stats};
 pub(crate) use layout::Layout;
 
+pub(crate) use tail::TailPosition;
+
 use crate::model::owned::RecordId;
-use crate::model::{Signal, TimeRange, Timestamp, TraceId};
+use crate::model::{LogRecord, Signal, TimeRange, TraceId};
+use crate::store::{Snapshot, Store};
 
 /// Why there is no answer at all.
 #[derive(Debug)]
@@ -53,109 +67,136 @@ impl std::fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
-/// Where a live tail stands; starts at the present.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TailPosition {}
-
 /// Answers queries over one store. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Engine {
+    /// `None` before the store is open.
+    store: Option<Store>,
     pub(crate) registry: Registry,
 }
 
 impl Engine {
+    pub(crate) fn new(store: Store) -> Engine {
+        Engine {
+            store: Some(store),
+            registry: Registry::default(),
+        }
+    }
+
+    /// The store as it is now, for callers that ask several questions of one moment.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, QueryError> {
+        let store = self.store.as_ref();
+        let store = store.ok_or_else(|| QueryError::Store("the store is not open".to_owned()))?;
+        Ok(store.snapshot())
+    }
+
     /// A page of log records.
     pub(crate) fn logs(
         &self,
-        _request: &LogRequest,
-        _control: &Control,
+        request: &LogRequest,
+        control: &Control,
     ) -> Result<LogPage, QueryError> {
-        todo!()
+        logs::page(&self.snapshot()?, request, control)
     }
 
     /// Counts over time in at most `buckets` buckets snapped to calendar units, split by `by`
     /// (`severity`, or any field name of the query language).
     pub(crate) fn log_histogram(
         &self,
-        _query: &lang::Expr,
-        _range: TimeRange,
-        _buckets: usize,
-        _by: &str,
-        _control: &Control,
+        query: &lang::Expr,
+        range: TimeRange,
+        buckets: usize,
+        by: &str,
+        control: &Control,
     ) -> Result<Histogram, QueryError> {
-        todo!()
+        histogram::of_logs(&self.snapshot()?, query, range, buckets, by, control)
     }
 
-    /// Value counts: of one field, or of all when `field` is `None`. `query::answer` says the order.
+    /// Value counts: of one field, or of all when `field` is `None`; the order is told at
+    /// [`Facets`].
     pub(crate) fn log_facets(
         &self,
-        _query: &lang::Expr,
-        _range: TimeRange,
-        _field: Option<&str>,
-        _control: &Control,
+        query: &lang::Expr,
+        range: TimeRange,
+        field: Option<&str>,
+        control: &Control,
     ) -> Result<Facets, QueryError> {
-        todo!()
+        let ask = facets::Ask {
+            query,
+            range,
+            field,
+            records_max: facets::RECORDS_MAX,
+        };
+        facets::of_logs(&self.snapshot()?, ask, control)
     }
 
     /// A record and up to `before` older and `after` newer ones of its stream.
     pub(crate) fn log_context(
         &self,
-        _id: RecordId,
-        _before: usize,
-        _after: usize,
-        _control: &Control,
+        id: RecordId,
+        before: usize,
+        after: usize,
+        control: &Control,
     ) -> Result<Context, QueryError> {
-        todo!()
+        logs::context(&self.snapshot()?, id, before, after, control)
     }
 
     /// One record by its id.
-    pub(crate) fn log(
+    pub(crate) fn log(&self, id: RecordId, control: &Control) -> Result<LogRecord, QueryError> {
+        logs::record(&self.snapshot()?, id, control)
+    }
+
+    /// What came in since the last call that matches; see [`TailPosition`].
+    pub(crate) fn log_tail(
         &self,
-        _id: RecordId,
-        _control: &Control,
-    ) -> Result<crate::model::LogRecord, QueryError> {
-        todo!()
+        query: &lang::Expr,
+        position: &mut TailPosition,
+        control: &Control,
+    ) -> Result<TailBatch, QueryError> {
+        position.advance(&self.snapshot()?, query, control)
     }
 
     /// A page of traces with the scatter of all matches.
     pub(crate) fn traces(
         &self,
-        _request: &TraceRequest,
-        _control: &Control,
+        request: &TraceRequest,
+        control: &Control,
     ) -> Result<TracePage, QueryError> {
-        todo!()
+        traces::page(&self.snapshot()?, request, control)
     }
 
     /// Value counts over matching spans, as [`Engine::log_facets`].
     pub(crate) fn span_facets(
         &self,
-        _query: &lang::Expr,
-        _range: TimeRange,
-        _field: Option<&str>,
-        _control: &Control,
+        query: &lang::Expr,
+        range: TimeRange,
+        field: Option<&str>,
+        control: &Control,
     ) -> Result<Facets, QueryError> {
-        todo!()
+        let ask = facets::Ask {
+            query,
+            range,
+            field,
+            records_max: facets::RECORDS_MAX,
+        };
+        facets::of_spans(&self.snapshot()?, ask, control)
     }
 
     /// A whole trace; lay it out with [`layout::layout`].
-    pub(crate) fn trace(
-        &self,
-        _id: TraceId,
-        _control: &Control,
-    ) -> Result<TraceDetail, QueryError> {
-        todo!()
+    pub(crate) fn trace(&self, id: TraceId, control: &Control) -> Result<TraceDetail, QueryError> {
+        traces::trace(&self.snapshot()?, id, control)
     }
 
     /// Completions at byte `at` of the query text, best first. `range` is where values are
     /// sampled from.
     pub(crate) fn suggest(
         &self,
-        _signal: Signal,
-        _text: &str,
-        _at: usize,
-        _range: TimeRange,
-        _control: &Control,
+        signal: Signal,
+        text: &str,
+        at: usize,
+        range: TimeRange,
+        control: &Control,
     ) -> Result<Vec<Suggestion>, QueryError> {
-        todo!()
+        suggest::suggest(&self.snapshot()?, signal, text, at, range, control)
     }
 }

@@ -2,6 +2,10 @@
 //! rebuilt from the WAL. Here they are only read and summed up; never per span.
 #![allow(dead_code)]
 
+mod services;
+
+pub(crate) use services::{Operations, Services};
+
 use crate::model::Timestamp;
 
 /// Points of a sparkline (ui.md section 4, decision 5: 24 bars).
@@ -20,7 +24,7 @@ pub(crate) struct ServiceRow {
     pub(crate) p50_ns: Option<u64>,
     pub(crate) p95_ns: Option<u64>,
     pub(crate) p99_ns: Option<u64>,
-    /// [`SPARK_POINTS`] equal parts of the range, oldest first.
+    /// At most [`SPARK_POINTS`] equal parts of the range, none shorter than a minute, oldest first.
     pub(crate) spark: Vec<SparkPoint>,
     /// `service.version` seen last.
     pub(crate) version: Option<String>,

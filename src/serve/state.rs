@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::model::Timestamp;
 use crate::observe::sources::{Transport, WireLine};
 use crate::observe::{Metric, Metrics, Sources};
-use crate::query::{Engine, Registry};
+use crate::query::Engine;
 
 pub(crate) type Shared = Arc<App>;
 
@@ -75,9 +75,7 @@ impl App {
         App {
             access: Access::open(config, database.clone(), "the command line's secret")
                 .expect("tables are made"),
-            engine: Engine {
-                registry: Registry::default(),
-            },
+            engine: Engine::default(),
             query_slots: QuerySlots::new(1),
             room: Room::new(1, metrics.clone()),
             metrics,

@@ -14,7 +14,7 @@ mod digest;
 pub(crate) mod disk;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod head;
 mod keeper;
 mod merge;

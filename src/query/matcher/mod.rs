@@ -1,0 +1,364 @@
+//! Compiles an [`Expr`] against log records or spans and decides record by record.
+//!
+//! Everything that can be prepared is prepared once: needles are lower-cased, regular expressions
+//! compiled, literals parsed. Deciding allocates nothing, except to print a number that a prefix
+//! or a regular expression is held against.
+
+mod check;
+mod hints;
+mod log;
+mod span;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use super::QueryError;
+use super::lang::{Expr, Place, Term, Test};
+use crate::model::body::{BodyValue, Json};
+use crate::model::{
+    Attr, LogView, ResourceView, ScopeView, Severity, Signal, SpanView, ValueRef, record,
+};
+use crate::store::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+
+use check::Check;
+use hints::Hints;
+pub(crate) use span::{KINDS, STATUSES};
+
+/// Deepest nesting of arrays and maps that is looked into; admission cuts deeper ones.
+const VALUE_DEPTH_MAX: usize = 64;
+
+/// A query ready to be asked of log records.
+#[derive(Debug)]
+pub(crate) struct LogMatcher {
+    node: Node,
+    pub(crate) prune: LogPrune,
+    /// What [`LogMatcher::matches`] looks at.
+    pub(crate) columns: LogColumns,
+    /// No record can match: two conditions exclude each other.
+    pub(crate) nothing: bool,
+}
+
+/// A query ready to be asked of spans.
+#[derive(Debug)]
+pub(crate) struct SpanMatcher {
+    node: Node,
+    pub(crate) prune: SpanPrune,
+    /// What [`SpanMatcher::matches`] looks at.
+    pub(crate) columns: SpanColumns,
+    /// No span can match: two conditions exclude each other.
+    pub(crate) nothing: bool,
+}
+
+impl LogMatcher {
+    /// # Errors
+    /// A regular expression beyond its size.
+    pub(crate) fn new(query: &Expr) -> Result<LogMatcher, QueryError> {
+        let node = compile(query)?;
+        let hints = Hints::of_logs(query);
+        let mut columns = LogColumns::NONE;
+        node.each_target(&mut |target| columns = columns.with(log::columns(target)));
+        Ok(LogMatcher {
+            node,
+            nothing: hints.nothing(),
+            prune: hints.log_prune(),
+            columns,
+        })
+    }
+
+    /// Whether every record matches.
+    pub(crate) fn is_all(&self) -> bool {
+        matches!(self.node, Node::All)
+    }
+
+    pub(crate) fn matches(&self, log: &LogView<'_>) -> bool {
+        self.node.matches(log)
+    }
+}
+
+impl SpanMatcher {
+    /// # Errors
+    /// A regular expression beyond its size; a comparison that the field does not know.
+    pub(crate) fn new(query: &Expr) -> Result<SpanMatcher, QueryError> {
+        span::check_durations(query)?;
+        let node = compile(query)?;
+        let hints = Hints::of_spans(query);
+        let mut columns = SpanColumns::NONE;
+        node.each_target(&mut |target| columns = columns.with(span::columns(target)));
+        Ok(SpanMatcher {
+            node,
+            nothing: hints.nothing(),
+            prune: hints.span_prune(),
+            columns,
+        })
+    }
+
+    /// Whether every span matches.
+    pub(crate) fn is_all(&self) -> bool {
+        matches!(self.node, Node::All)
+    }
+
+    pub(crate) fn matches(&self, span: &SpanView<'_>) -> bool {
+        self.node.matches(span)
+    }
+}
+
+/// The value of a field, read from one record: what facets and histograms count by.
+#[derive(Debug)]
+pub(crate) struct FieldReader {
+    target: Target,
+}
+
+impl FieldReader {
+    pub(crate) fn new(name: &str) -> FieldReader {
+        FieldReader {
+            target: Target::new(&super::lang::Field::named(name)),
+        }
+    }
+
+    pub(crate) fn log_columns(&self) -> LogColumns {
+        log::columns(Some(&self.target))
+    }
+
+    pub(crate) fn span_columns(&self) -> SpanColumns {
+        span::columns(Some(&self.target))
+    }
+
+    /// Calls `each` with the field's value as text, when the record has it as a scalar.
+    pub(crate) fn log_text(&self, log: &LogView<'_>, each: &mut dyn FnMut(&str)) {
+        if let Some(found) = log.find(&self.target) {
+            check::with_text(found, each);
+        }
+    }
+
+    /// As [`FieldReader::log_text`], of a span.
+    pub(crate) fn span_text(&self, span: &SpanView<'_>, each: &mut dyn FnMut(&str)) {
+        if let Some(found) = span.find(&self.target) {
+            check::with_text(found, each);
+        }
+    }
+}
+
+/// The severity that counts: the number, else what its text says (SDKs that set only the text).
+pub(crate) fn severity_of(log: &LogView<'_>) -> Severity {
+    if log.severity.0 != 0 || log.severity_text.is_empty() {
+        return log.severity;
+    }
+    Severity::from_text(log.severity_text).unwrap_or_default()
+}
+
+/// Whether a plain field name has a meaning of its own for a signal, so that an attribute of that
+/// name needs its prefix.
+pub(crate) fn is_built_in(name: &str, signal: Signal) -> bool {
+    let Some(field) = BuiltIn::named(name) else {
+        return false;
+    };
+    match field {
+        BuiltIn::Service | BuiltIn::Trace | BuiltIn::Span | BuiltIn::Name => true,
+        BuiltIn::Severity | BuiltIn::Body => signal == Signal::Logs,
+        BuiltIn::Kind | BuiltIn::Status | BuiltIn::Duration | BuiltIn::Root => {
+            signal == Signal::Traces
+        }
+    }
+}
+
+/// A compiled query.
+#[derive(Debug)]
+enum Node {
+    All,
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    /// Some text of the record passes.
+    AnyText(Check),
+    /// The field is there and passes.
+    Field(Target, Check),
+}
+
+/// Where to look, by name and place; what it means for a record is the record's to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    place: Place,
+    built_in: Option<BuiltIn>,
+    name: String,
+}
+
+/// Fields with a meaning of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BuiltIn {
+    Severity,
+    Service,
+    Body,
+    Trace,
+    Span,
+    Name,
+    Kind,
+    Status,
+    Duration,
+    Root,
+}
+
+impl Target {
+    fn new(field: &super::lang::Field) -> Target {
+        let built_in = (field.place == Place::Any).then(|| BuiltIn::named(&field.name));
+        Target {
+            place: field.place,
+            built_in: built_in.flatten(),
+            name: field.name.clone(),
+        }
+    }
+}
+
+impl BuiltIn {
+    fn named(name: &str) -> Option<BuiltIn> {
+        Some(match name {
+            "severity" | "level" => BuiltIn::Severity,
+            "service" => BuiltIn::Service,
+            "body" => BuiltIn::Body,
+            "trace" | "trace_id" => BuiltIn::Trace,
+            "span" | "span_id" => BuiltIn::Span,
+            "name" => BuiltIn::Name,
+            "kind" => BuiltIn::Kind,
+            "status" => BuiltIn::Status,
+            "duration" => BuiltIn::Duration,
+            "root" => BuiltIn::Root,
+            _ => return None,
+        })
+    }
+}
+
+/// A field's value as a record has it.
+#[derive(Clone, Copy, Debug)]
+enum Found<'a> {
+    Value(ValueRef<'a>),
+    Json(Json<'a>),
+    /// A level with its text as sent.
+    Severity(Severity, &'a str),
+    /// A trace or span id; compared in hexadecimal of either case.
+    Id(&'a [u8]),
+    /// A word of a closed set; compared without regard to case.
+    Word(&'static str),
+    /// Nanoseconds.
+    Duration(u64),
+}
+
+impl<'a> From<BodyValue<'a>> for Found<'a> {
+    fn from(value: BodyValue<'a>) -> Found<'a> {
+        match value {
+            BodyValue::Json(json) => Found::Json(json),
+            BodyValue::Value(value) => Found::Value(value),
+        }
+    }
+}
+
+/// What queries ask of a record; log records and spans answer.
+trait Record {
+    /// The value of a field, in the lookup order of design.md section 2.
+    fn find(&self, target: &Target) -> Option<Found<'_>>;
+    /// Whether any text that is searched without a field passes.
+    fn any_text(&self, check: &Check) -> bool;
+}
+
+/// Attributes of the record, then of the scope, then of the resource, or of the one place forced.
+fn attribute<'a>(
+    target: &Target,
+    own: &[Attr<'a>],
+    scope: &ScopeView<'a>,
+    resource: &ResourceView<'a>,
+) -> Option<ValueRef<'a>> {
+    let name = target.name.as_str();
+    let of_scope = || record::find(&scope.attributes, name);
+    match target.place {
+        Place::Attr => record::find(own, name),
+        Place::Scope => match name {
+            "name" => Some(ValueRef::Str(scope.name)),
+            "version" => Some(ValueRef::Str(scope.version)),
+            _ => None,
+        }
+        .filter(|value| *value != ValueRef::Str(""))
+        .or_else(of_scope),
+        Place::Resource => record::find(&resource.attributes, name),
+        Place::Any => record::find(own, name)
+            .or_else(of_scope)
+            .or_else(|| record::find(&resource.attributes, name)),
+        Place::Body => None,
+    }
+}
+
+impl Node {
+    fn matches(&self, record: &impl Record) -> bool {
+        match self {
+            Node::All => true,
+            Node::And(parts) => parts.iter().all(|part| part.matches(record)),
+            Node::Or(parts) => parts.iter().any(|part| part.matches(record)),
+            Node::Not(inner) => !inner.matches(record),
+            Node::AnyText(check) => record.any_text(check),
+            Node::Field(target, check) => {
+                record.find(target).is_some_and(|found| check.passes(found))
+            }
+        }
+    }
+
+    /// `None` stands for text without a field.
+    fn each_target(&self, each: &mut dyn FnMut(Option<&Target>)) {
+        match self {
+            Node::All => {}
+            Node::And(parts) | Node::Or(parts) => {
+                parts.iter().for_each(|part| part.each_target(each));
+            }
+            Node::Not(inner) => inner.each_target(each),
+            Node::AnyText(_) => each(None),
+            Node::Field(target, _) => each(Some(target)),
+        }
+    }
+}
+
+/// Recursion is bounded by the parser's depth.
+fn compile(expr: &Expr) -> Result<Node, QueryError> {
+    let all = |parts: &[Expr]| parts.iter().map(compile).collect::<Result<Vec<_>, _>>();
+    Ok(match expr {
+        Expr::All => Node::All,
+        Expr::And(parts) => {
+            let mut parts = all(parts)?;
+            // Cheap tests first: a text search is the dearest.
+            parts.sort_by_key(Node::cost);
+            Node::And(parts)
+        }
+        Expr::Or(parts) => Node::Or(all(parts)?),
+        Expr::Not(inner) => Node::Not(Box::new(compile(inner)?)),
+        Expr::Term(Term { field: None, test }) => Node::AnyText(Check::text(test)?),
+        Expr::Term(Term {
+            field: Some(field),
+            test,
+        }) => Node::Field(Target::new(field), Check::value(field, test)?),
+    })
+}
+
+impl Node {
+    fn cost(&self) -> u32 {
+        match self {
+            Node::All => 0,
+            Node::Field(target, _) if target.built_in.is_some() => 1,
+            Node::Field(..) => 2,
+            Node::Not(inner) => inner.cost(),
+            Node::And(parts) | Node::Or(parts) => parts.iter().map(Node::cost).max().unwrap_or(0),
+            Node::AnyText(_) => 3,
+        }
+    }
+}
+
+/// Whether a test is only of forms that name whole values, and which.
+fn exact_values(test: &Test) -> Option<Vec<&str>> {
+    match test {
+        Test::Text(text) => Some(vec![text]),
+        Test::AnyOf(tests) => tests
+            .iter()
+            .map(|test| match test {
+                Test::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect(),
+        Test::Prefix(_) | Test::Regex(_) | Test::Compare(..) | Test::Range(..) | Test::Exists => {
+            None
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Words and phrases in text: whole tokens in a row, without regard to case.
+//!
+//! Folding is per character and never leaves or enters ASCII (so `K`, the Kelvin sign, is no `k`):
+//! an ASCII needle can then be looked for in bytes.
+
+use super::super::lang::is_token_char;
+
+/// Tokens to find next to each other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Tokens {
+    /// Folded; at least one.
+    tokens: Vec<String>,
+    /// The last token only begins so.
+    prefix: bool,
+    ascii: bool,
+    /// The rarest byte of the first token, both cases of it, and where it stands.
+    rare: (u8, u8, usize),
+}
+
+impl Tokens {
+    /// `None` when there is no token in `text`.
+    pub(super) fn new(text: &str, prefix: bool) -> Option<Tokens> {
+        let tokens: Vec<String> = text
+            .split(|c| !is_token_char(c))
+            .filter(|token| !token.is_empty())
+            .map(|token| token.chars().map(fold).collect())
+            .collect();
+        let first = tokens.first()?;
+        let (at, byte) = first
+            .bytes()
+            .enumerate()
+            .min_by_key(|(_, byte)| commonness(*byte))?;
+        Some(Tokens {
+            ascii: tokens.iter().all(|token| token.is_ascii()),
+            rare: (byte, byte.to_ascii_uppercase(), at),
+            // `foo.*` ends in a separator: what follows it is free, the last token is whole.
+            prefix: prefix && text.ends_with(is_token_char),
+            tokens,
+        })
+    }
+
+    pub(super) fn found_in(&self, text: &str) -> bool {
+        if self.ascii {
+            self.found_in_bytes(text)
+        } else {
+            token_starts(text).any(|at| self.matches_at(&text[at..]))
+        }
+    }
+
+    /// Looks for the rarest byte of the first token and checks around it.
+    fn found_in_bytes(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let (lower, upper, offset) = self.rare;
+        let first = self.tokens[0].as_bytes();
+        let mut from = offset;
+        while let Some(window) = bytes.get(from..) {
+            let found = if lower == upper {
+                memchr::memchr(lower, window)
+            } else {
+                memchr::memchr2(lower, upper, window)
+            };
+            let Some(found) = found else { return false };
+            let start = from + found - offset;
+            from += found + 1;
+            let same = bytes
+                .get(start..start + first.len())
+                .is_some_and(|part| part.eq_ignore_ascii_case(first));
+            if same && starts_token(text, start) && self.matches_at(&text[start..]) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether all tokens stand at the start of `text`, which is the start of a token.
+    fn matches_at(&self, text: &str) -> bool {
+        let mut rest = text;
+        for (i, token) in self.tokens.iter().enumerate() {
+            if i > 0 {
+                let trimmed = rest.trim_start_matches(|c| !is_token_char(c));
+                if trimmed.len() == rest.len() {
+                    return false;
+                }
+                rest = trimmed;
+            }
+            let Some(after) = strip_folded(rest, token) else {
+                return false;
+            };
+            rest = after;
+            let open_end = self.prefix && i + 1 == self.tokens.len();
+            if !open_end && rest.starts_with(is_token_char) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Lower case of one character that is neither longer nor moves between ASCII and the rest.
+fn fold(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) if !one.is_ascii() => one,
+        _ => c,
+    }
+}
+
+fn strip_folded<'a>(text: &'a str, token: &str) -> Option<&'a str> {
+    if token.is_ascii() {
+        let head = text.as_bytes().get(..token.len())?;
+        // The head is ASCII when it equals the token, so the cut is at a character.
+        return head
+            .eq_ignore_ascii_case(token.as_bytes())
+            .then(|| &text[token.len()..]);
+    }
+    let mut rest = text.chars();
+    for expected in token.chars() {
+        if fold(rest.next()?) != expected {
+            return None;
+        }
+    }
+    Some(rest.as_str())
+}
+
+fn starts_token(text: &str, at: usize) -> bool {
+    match text.as_bytes()[..at].last() {
+        None => true,
+        Some(byte) if byte.is_ascii() => !(byte.is_ascii_alphanumeric() || *byte == b'_'),
+        Some(_) => !text[..at].ends_with(is_token_char),
+    }
+}
+
+/// Byte offsets where tokens start.
+fn token_starts(text: &str) -> impl Iterator<Item = usize> {
+    let mut inside = false;
+    text.char_indices().filter_map(move |(at, c)| {
+        let starts = is_token_char(c) && !inside;
+        inside = is_token_char(c);
+        starts.then_some(at)
+    })
+}
+
+/// How common a byte is in logs, roughly; the rarest of a word is looked for.
+fn commonness(byte: u8) -> usize {
+    const COMMON_FIRST: &[u8] = b"etaoinsrdlc0u1mphgf2_3bywv458967kxjqz";
+    COMMON_FIRST
+        .iter()
+        .position(|common| *common == byte)
+        .map_or(0, |place| COMMON_FIRST.len() - place)
+}

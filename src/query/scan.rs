@@ -1,0 +1,112 @@
+//! What every search does between units: ask whether it may go on, count what it read, remember
+//! why it stopped.
+
+use super::control::{Control, Partial, Stats};
+use super::matcher::{LogMatcher, SpanMatcher};
+use crate::model::{Signal, TimeRange};
+use crate::store::{LogUnit, Snapshot, SpanUnit, StoreError};
+
+/// The units of one search and how far through them it is.
+#[derive(Debug)]
+pub(super) struct Progress<'c> {
+    control: &'c Control,
+    total_bytes: u64,
+    done_bytes: u64,
+    partial: Option<Partial>,
+}
+
+impl<'c> Progress<'c> {
+    pub(super) fn new(control: &'c Control, total_bytes: u64) -> Progress<'c> {
+        Progress {
+            control,
+            total_bytes,
+            done_bytes: 0,
+            partial: None,
+        }
+    }
+
+    /// Says from the start that quarantined data is missing from the answer.
+    pub(super) fn note_damage(&mut self, snapshot: &Snapshot, signal: Signal, range: TimeRange) {
+        if !snapshot.damaged(signal, range).is_empty() {
+            self.partial = Some(Partial::Damaged);
+        }
+    }
+
+    /// Whether the next unit may be read; the reason why not is kept.
+    pub(super) fn may_go_on(&mut self) -> bool {
+        match self.control.check() {
+            Ok(()) => true,
+            Err(reason) => {
+                self.partial = Some(reason);
+                false
+            }
+        }
+    }
+
+    /// Counts a unit that was read. A damaged one makes the answer partial.
+    pub(super) fn read(&mut self, rows: u64, bytes: u64, result: Result<(), StoreError>) {
+        self.control.scanned(rows, bytes);
+        self.done_bytes += bytes;
+        if result.is_err() {
+            self.partial = self.partial.or(Some(Partial::Damaged));
+        }
+    }
+
+    /// The rest cannot change the answer.
+    pub(super) fn skip_rest(&mut self) {
+        self.done_bytes = self.total_bytes;
+    }
+
+    pub(super) fn cut(&mut self, reason: Partial) {
+        self.partial = self.partial.or(Some(reason));
+    }
+
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let searched = if self.total_bytes == 0 {
+            1.0
+        } else {
+            (self.done_bytes as f64 / self.total_bytes as f64).min(1.0)
+        };
+        self.control.stats(self.partial, searched)
+    }
+}
+
+/// The units that may hold matches, newest first, and the range that may be shown.
+pub(super) fn log_units<'c>(
+    snapshot: &Snapshot,
+    range: TimeRange,
+    matcher: &LogMatcher,
+    control: &'c Control,
+) -> (Vec<LogUnit>, TimeRange, Progress<'c>) {
+    let visible = snapshot.visible(Signal::Logs, range);
+    let units = if matcher.nothing {
+        Vec::new()
+    } else {
+        snapshot.logs(visible, &matcher.prune)
+    };
+    let mut progress = Progress::new(control, units.iter().map(LogUnit::bytes).sum());
+    progress.note_damage(snapshot, Signal::Logs, visible);
+    (units, visible, progress)
+}
+
+/// As [`log_units`], for spans.
+pub(super) fn span_units<'c>(
+    snapshot: &Snapshot,
+    range: TimeRange,
+    matcher: &SpanMatcher,
+    control: &'c Control,
+) -> (Vec<SpanUnit>, TimeRange, Progress<'c>) {
+    let visible = snapshot.visible(Signal::Traces, range);
+    let units = if matcher.nothing {
+        Vec::new()
+    } else {
+        snapshot.spans(visible, &matcher.prune)
+    };
+    let mut progress = Progress::new(control, units.iter().map(SpanUnit::bytes).sum());
+    progress.note_damage(snapshot, Signal::Traces, visible);
+    (units, visible, progress)
+}

@@ -1,0 +1,285 @@
+//! 1,000 random queries over random records: equal results in equal order, whatever lies in heads
+//! and whatever in segments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::fixture::{Fixture, KEYS, SERVICES, TEXTS, WORDS, control, log_request, span_request};
+use super::naive;
+use crate::model::random::Random;
+use crate::model::{LogRecord, Span, TimeRange, Timestamp, TraceId};
+use crate::query::lang::{self, Expr};
+use crate::query::{Direction, LogRequest, SpanScope, TraceRequest};
+use crate::store::fixture::{SECOND, START};
+use crate::store::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+
+const QUERIES: usize = 1000;
+
+fn filled(random: &mut Random) -> Fixture {
+    let mut fixture = Fixture::new();
+    for round in 0..3 {
+        for _ in 0..12 {
+            fixture.logs(log_request(random, 12));
+            fixture.spans(span_request(random, 8));
+        }
+        if round < 2 {
+            fixture.seal();
+        }
+    }
+    fixture
+}
+
+fn all_logs(fixture: &Fixture) -> Vec<LogRecord> {
+    let snapshot = fixture.engine.snapshot().expect("open");
+    let mut all = Vec::new();
+    for unit in snapshot.logs(TimeRange::ALL, &LogPrune::default()) {
+        unit.for_each(LogColumns::ALL, &mut |log| {
+            all.push(LogRecord::from(log));
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+    }
+    all
+}
+
+fn all_spans(fixture: &Fixture) -> Vec<(Timestamp, Span)> {
+    let snapshot = fixture.engine.snapshot().expect("open");
+    let mut all = Vec::new();
+    for unit in snapshot.spans(TimeRange::ALL, &SpanPrune::default()) {
+        unit.for_each(SpanColumns::ALL, &mut |span| {
+            let resource = Arc::new(span.resource.into());
+            let owned = Span::from_view(span, resource, Arc::new(span.scope.into()));
+            all.push((span.at, owned));
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+    }
+    all
+}
+
+/// A random query over the words, keys and values of the fixture, as text.
+fn query(random: &mut Random, depth: usize, spans: bool) -> String {
+    let choice = if depth == 0 { 9 } else { random.below(10) };
+    let mut inner = |random: &mut Random| query(random, depth - 1, spans);
+    match choice {
+        0 => format!("({}) ({})", inner(random), inner(random)),
+        1 => format!("({}) OR ({})", inner(random), inner(random)),
+        2 => format!("-({})", inner(random)),
+        3 => format!("{} {}", inner(random), inner(random)),
+        _ => term(random, spans),
+    }
+}
+
+fn term(random: &mut Random, spans: bool) -> String {
+    let word = *random.pick(WORDS);
+    let half: String = word.chars().take(1 + random.below(3)).collect();
+    match random.below(16) {
+        0 | 1 => word.to_lowercase(),
+        2 => format!("\"{word} {}\"", random.pick(WORDS)),
+        3 => format!("{half}*"),
+        4 => format!("/{half}[a-z ]/"),
+        5 => format!("service:{}", random.pick(SERVICES)),
+        6 => format!("service:{},nobody", random.pick(SERVICES)),
+        7 => format!("trace:{:032x}", 0xabc0 + random.below(8)),
+        8 if spans => format!("status:{}", random.pick(&["error", "OK", "un*", "/e/"])),
+        9 if spans => format!(
+            "duration:{}",
+            random.pick(&[">200ms", "<=1ms", "1ms..3s", "*", "1ms"])
+        ),
+        10 if spans => format!(
+            "kind:{}",
+            random.pick(&["server", "CLI*", "internal,client"])
+        ),
+        11 if spans => format!("root:{}", random.pick(&["true", "false"])),
+        8..12 => format!(
+            "level:{}",
+            random.pick(&[
+                ">=warn",
+                "<info",
+                "error",
+                "odd",
+                "unset",
+                "17",
+                "debug..warn",
+                "*",
+                "err*",
+                "/R/"
+            ])
+        ),
+        _ => {
+            let place = *random.pick(&["", "", "", "attr.", "resource.", "scope.", "body."]);
+            format!(
+                "{place}{}:{}",
+                random.pick(KEYS),
+                value(random, place.is_empty())
+            )
+        }
+    }
+}
+
+/// `any`: the key is looked up everywhere, so that `level` compares with levels.
+fn value(random: &mut Random, _any: bool) -> String {
+    let text = *random.pick(TEXTS);
+    let half: String = text.chars().take(2).collect();
+    match random.below(8) {
+        0 => "*".to_owned(),
+        1 => format!("\"{half}\"*"),
+        2 => "/[15]/".to_owned(),
+        3 => format!("\"{text}\",\"2.5\",42"),
+        _ => format!("\"{text}\""),
+    }
+}
+
+/// Comparisons are made apart: `level` takes levels only.
+fn comparison(random: &mut Random) -> String {
+    let key = *random.pick(&["host", "http.status", "size", "took", "when", "a.b"]);
+    let test = *random.pick(&[
+        ">=200",
+        "<300",
+        "2..500",
+        ">100ms",
+        "<=2s",
+        "100ms..3s",
+        ">1MB",
+        "1MB..2GiB",
+        ">2026-11-20T12:00:00Z",
+        "<2026-11-21T09:00:00Z",
+        ">2.4",
+    ]);
+    format!("{key}:{test}")
+}
+
+fn parsed(random: &mut Random, spans: bool) -> Expr {
+    let mut text = query(random, 3, spans);
+    if random.one_in(3) {
+        text = format!("{} {text}", comparison(random));
+    }
+    lang::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn range(random: &mut Random) -> TimeRange {
+    let ago = |random: &mut Random| START.saturating_sub(random.below(45) as u64 * SECOND);
+    let (a, b) = (ago(random), ago(random));
+    if random.one_in(2) {
+        return TimeRange::ALL;
+    }
+    TimeRange::new(a.min(b), a.max(b)).expect("in order")
+}
+
+#[test]
+fn random_log_queries_find_what_the_naive_evaluator_finds() {
+    let mut random = Random::new(7);
+    let fixture = filled(&mut random);
+    let all = all_logs(&fixture);
+    assert!(all.len() > 150);
+    let mut found = 0;
+    for _ in 0..QUERIES {
+        let (query, range) = (parsed(&mut random, false), range(&mut random));
+        let mut expect: Vec<&LogRecord> = all
+            .iter()
+            .filter(|log| range.contains(log.id.at) && naive::matches(&query, *log))
+            .collect();
+        expect.sort_by_key(|log| std::cmp::Reverse(log.id));
+        let direction = if random.one_in(2) {
+            expect.reverse();
+            Direction::OldestFirst
+        } else {
+            Direction::NewestFirst
+        };
+        found += expect.len();
+        let mut request = LogRequest {
+            query,
+            range,
+            limit: 1 + random.below(30),
+            direction,
+            cursor: None,
+        };
+        // Page by page, so that cursors are tried as well.
+        let mut got = Vec::new();
+        loop {
+            let page = fixture
+                .engine
+                .logs(&request, &control())
+                .expect("an answer");
+            assert_eq!(page.stats.partial, None);
+            assert!(page.records.len() <= request.limit);
+            got.extend(page.records);
+            request.cursor = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        let got: Vec<_> = got.iter().map(|log| log.id).collect();
+        let expect: Vec<_> = expect.iter().map(|log| log.id).collect();
+        assert_eq!(got, expect, "{} {range:?}", request.query);
+        let histogram = fixture
+            .engine
+            .log_histogram(&request.query, range, 50, "severity", &control())
+            .expect("an answer");
+        assert_eq!(histogram.total, expect.len() as u64, "{}", request.query);
+    }
+    assert!(found > QUERIES, "queries must find something: {found}");
+}
+
+#[test]
+fn random_span_queries_find_what_the_naive_evaluator_finds() {
+    let mut random = Random::new(11);
+    let fixture = filled(&mut random);
+    let all = all_spans(&fixture);
+    let mut found = 0;
+    for _ in 0..QUERIES {
+        let (query, range) = (parsed(&mut random, true), range(&mut random));
+        let scope = *random.pick(&[SpanScope::All, SpanScope::Root, SpanScope::Entry]);
+        let in_scope = |span: &Span| match scope {
+            SpanScope::All => true,
+            SpanScope::Root => span.parent.is_none(),
+            SpanScope::Entry => span.parent.is_none() || [2, 5].contains(&span.kind),
+        };
+        let mut expect: BTreeMap<TraceId, u64> = BTreeMap::new();
+        for (at, span) in &all {
+            if range.contains(*at) && in_scope(span) && naive::matches(&query, span) {
+                *expect.entry(span.trace_id).or_default() += 1;
+            }
+        }
+        let request = TraceRequest {
+            query,
+            range,
+            limit: 100,
+            scope,
+            cursor: None,
+        };
+        let page = fixture
+            .engine
+            .traces(&request, &control())
+            .expect("an answer");
+        let got: BTreeMap<TraceId, u64> = page
+            .traces
+            .iter()
+            .map(|row| (row.trace_id, row.matched_count))
+            .collect();
+        assert_eq!(got, expect, "{} {range:?} {scope:?}", request.query);
+        let starts: Vec<_> = page
+            .traces
+            .iter()
+            .map(|row| (row.start, row.trace_id))
+            .collect();
+        assert!(starts.is_sorted_by(|a, b| a > b));
+        let cells: u64 = page.scatter.cells.iter().map(|cell| cell.count).sum();
+        assert_eq!(
+            (cells, page.total),
+            (expect.len() as u64, expect.len() as u64)
+        );
+        found += expect.len();
+        for row in &page.traces {
+            let of_trace = all.iter().filter(|(_, span)| span.trace_id == row.trace_id);
+            let services: BTreeSet<_> = of_trace
+                .clone()
+                .map(|(_, span)| span.resource.service.clone())
+                .collect();
+            assert_eq!(row.services, services.into_iter().collect::<Vec<_>>());
+            assert_eq!(row.span_count, of_trace.count() as u64);
+        }
+    }
+    assert!(found > QUERIES, "queries must find something: {found}");
+}

@@ -1,0 +1,325 @@
+//! Searches by example: context, tail, histogram, facets, whole traces, suggestions, bounds.
+
+use std::time::{Duration, Instant};
+
+use super::fixture::{Fixture, control};
+use crate::model::owned::RecordId;
+use crate::model::{Signal, TimeRange, Timestamp, TraceId, ValueRef, write};
+use crate::query::lang::{self, Expr};
+use crate::query::{
+    Control, Direction, LogRequest, Partial, QueryError, SuggestionKind, TailPosition,
+};
+use crate::store::fixture::{SECOND, START};
+
+/// A request of log lines one second apart, newest at `START - ago` seconds.
+fn lines(service: &str, ago: u64, lines: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::message(&mut out, 1, |out| {
+        write::message(out, 1, |out| {
+            write::key_value(out, 1, "service.name", ValueRef::Str(service));
+        });
+        write::message(out, 2, |out| {
+            for (i, line) in lines.iter().enumerate() {
+                let at = START.0 - (ago + (lines.len() - 1 - i) as u64) * SECOND;
+                write::message(out, 2, |out| {
+                    write::fixed64_field(out, 1, at);
+                    write::varint_field(out, 2, if line.contains("fail") { 17 } else { 9 });
+                    write::message(out, 5, |out| write::any_value(out, ValueRef::Str(line)));
+                    write::key_value(out, 6, "line", ValueRef::Int(i as i64));
+                });
+            }
+        });
+    });
+    out
+}
+
+fn request(query: &str, limit: usize) -> LogRequest {
+    LogRequest {
+        query: lang::parse(query).expect(query),
+        range: TimeRange::ALL,
+        limit,
+        direction: Direction::NewestFirst,
+        cursor: None,
+    }
+}
+
+fn bodies(fixture: &Fixture, query: &str) -> Vec<String> {
+    let page = fixture
+        .engine
+        .logs(&request(query, 100), &control())
+        .expect(query);
+    page.records.iter().map(body).collect()
+}
+
+fn body(record: &crate::model::LogRecord) -> String {
+    match &record.body {
+        crate::model::Value::Str(text) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn two_services() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.logs(lines("api", 10, &["a0", "a1 fail", "a2", "a3", "a4"]));
+    fixture.seal();
+    fixture.logs(lines("db", 8, &["d0", "d1", "d2"]));
+    fixture.logs(lines("api", 5, &["a5", "a6 fail"]));
+    fixture
+}
+
+#[test]
+fn context_is_of_the_same_stream_over_heads_and_segments() {
+    let fixture = two_services();
+    let page = fixture
+        .engine
+        .logs(&request("a4", 1), &control())
+        .expect("found");
+    let id = page.records[0].id;
+    let context = fixture
+        .engine
+        .log_context(id, 2, 5, &control())
+        .expect("found");
+    let of = |records: &[crate::model::LogRecord]| records.iter().map(body).collect::<Vec<_>>();
+    assert_eq!(of(&context.before), ["a2", "a3"]);
+    assert_eq!(body(&context.record), "a4");
+    assert_eq!(of(&context.after), ["a5", "a6 fail"]);
+    let unknown = RecordId { at: START, hash: 1 };
+    let missing = fixture.engine.log_context(unknown, 1, 1, &control());
+    assert!(matches!(missing, Err(QueryError::NotFound(_))));
+}
+
+#[test]
+fn histogram_buckets_are_whole_seconds_and_cover_the_range() {
+    let fixture = two_services();
+    let range = TimeRange::new(Timestamp(START.0 - 14 * SECOND), START).expect("in order");
+    let histogram = fixture
+        .engine
+        .log_histogram(&Expr::All, range, 20, "severity", &control())
+        .expect("an answer");
+    assert_eq!((histogram.bucket_ns, histogram.total), (SECOND, 10));
+    assert_eq!(histogram.series, ["INFO", "ERROR"]);
+    assert_eq!(histogram.buckets.len(), 14);
+    assert_eq!(histogram.buckets[0].start, range.start());
+    assert!(
+        histogram
+            .buckets
+            .windows(2)
+            .all(|pair| pair[0].end == pair[1].start)
+    );
+    assert_eq!(histogram.buckets[1].by, [0, 1]);
+    let by_service = fixture
+        .engine
+        .log_histogram(&Expr::All, range, 1, "service", &control())
+        .expect("an answer");
+    assert_eq!(by_service.series, ["api", "db"]);
+    assert_eq!(by_service.buckets.iter().map(|b| b.by[0]).sum::<u64>(), 7);
+}
+
+#[test]
+fn facets_count_values_with_coverage() {
+    let fixture = two_services();
+    let facets = fixture
+        .engine
+        .log_facets(&Expr::All, TimeRange::ALL, None, &control())
+        .expect("an answer");
+    assert!(!facets.approximate);
+    let names: Vec<_> = facets
+        .fields
+        .iter()
+        .map(|facet| facet.name.as_str())
+        .collect();
+    assert_eq!(names, ["severity", "service", "line"]);
+    let service = &facets.fields[1];
+    assert_eq!(
+        (service.values[0].value.as_str(), service.values[0].count),
+        ("api", 7)
+    );
+    assert_eq!(facets.fields[2].numbers, Some((0.0, 4.0)));
+    let one = fixture
+        .engine
+        .log_facets(
+            &lang::parse("fail").expect("a word"),
+            TimeRange::ALL,
+            Some("service"),
+            &control(),
+        )
+        .expect("an answer");
+    assert_eq!((one.records, one.fields[0].values[0].count), (2, 2));
+}
+
+#[test]
+fn a_tail_gives_each_new_record_once_also_late_ones() {
+    let mut fixture = two_services();
+    let mut position = TailPosition::new(Timestamp(START.0 - 6 * SECOND));
+    let mut poll = |fixture: &Fixture| {
+        let batch = fixture
+            .engine
+            .log_tail(
+                &lang::parse("service:api").expect("a field"),
+                &mut position,
+                &control(),
+            )
+            .expect("an answer");
+        assert_eq!(batch.skipped, 0);
+        batch.records.iter().map(body).collect::<Vec<_>>()
+    };
+    assert_eq!(poll(&fixture), ["a5", "a6 fail"]);
+    assert_eq!(poll(&fixture), Vec::<String>::new());
+    fixture.logs(lines("api", 1, &["a7"]));
+    assert_eq!(poll(&fixture), ["a7"]);
+    fixture.logs(lines("api", 3, &["late"]));
+    fixture.seal();
+    assert_eq!(poll(&fixture), ["late"]);
+}
+
+#[test]
+fn a_tail_says_what_it_skipped() {
+    let mut fixture = Fixture::new();
+    let many = vec!["x"; 10];
+    let mut position = TailPosition::new(Timestamp(START.0 - 3600 * SECOND));
+    for i in 0..120 {
+        fixture.logs(lines("api", i * 10, &many));
+    }
+    let batch = fixture
+        .engine
+        .log_tail(&Expr::All, &mut position, &control())
+        .expect("an answer");
+    assert_eq!(batch.records.len() as u64 + batch.skipped, 1200);
+    assert_eq!(batch.records.len(), 500);
+}
+
+#[test]
+fn newest_first_stops_early_and_bounds_make_partial_answers() {
+    let mut fixture = Fixture::new();
+    for i in 0..30 {
+        fixture.logs(lines("api", i * 1100, &vec!["x"; 1100]));
+    }
+    let page = fixture
+        .engine
+        .logs(&request("", 5), &control())
+        .expect("an answer");
+    assert!(page.stats.scanned_records < 10_000, "{:?}", page.stats);
+    assert_eq!((page.stats.partial, page.stats.searched), (None, 1.0));
+    let small = Control::new(1, Instant::now(), Duration::from_secs(60), 1000);
+    let page = fixture
+        .engine
+        .logs(&request("nowhere", 5), &small)
+        .expect("an answer");
+    assert_eq!(page.stats.partial, Some(Partial::Bytes));
+    assert!(page.stats.searched > 0.0 && page.stats.searched < 1.0);
+    let cancelled = control();
+    cancelled.cancel();
+    let page = fixture
+        .engine
+        .logs(&request("", 5), &cancelled)
+        .expect("an answer");
+    assert_eq!(page.stats.partial, Some(Partial::Cancelled));
+    assert!(fixture.engine.logs(&request("", 0), &control()).is_err());
+}
+
+#[test]
+fn pages_of_byte_identical_records_neither_lose_nor_repeat_any() {
+    let mut fixture = Fixture::new();
+    for _ in 0..3 {
+        fixture.logs(lines("api", 1, &["same", "same"]));
+    }
+    let mut request = request("", 2);
+    let mut count = 0;
+    loop {
+        let page = fixture
+            .engine
+            .logs(&request, &control())
+            .expect("an answer");
+        count += page.records.len();
+        request.cursor = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(count, 6);
+}
+
+fn spans(rows: &[(u64, u64, u64)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::message(&mut out, 1, |out| {
+        write::message(out, 1, |_| {});
+        write::message(out, 2, |out| {
+            for (trace, id, start) in rows {
+                write::message(out, 2, |out| {
+                    write::bytes_field(out, 1, &u128::from(*trace).to_be_bytes());
+                    write::bytes_field(out, 2, &id.to_be_bytes());
+                    write::bytes_field(out, 5, b"op");
+                    write::fixed64_field(out, 7, START.0 + start);
+                    write::fixed64_field(out, 8, START.0 + start + 10);
+                });
+            }
+        });
+    });
+    out
+}
+
+#[test]
+fn a_trace_has_every_span_once_wherever_its_parts_are() {
+    let mut fixture = Fixture::new();
+    fixture.spans(spans(&[(1, 1, 0), (2, 1, 0), (1, 2, 5)]));
+    fixture.seal();
+    fixture.spans(spans(&[(1, 3, 2), (1, 2, 5), (1, 2, 6)]));
+    let id = TraceId(1u128.to_be_bytes());
+    let trace = fixture.engine.trace(id, &control()).expect("found");
+    let starts: Vec<u64> = trace
+        .spans
+        .iter()
+        .map(|span| span.start.0 - START.0)
+        .collect();
+    assert_eq!(starts, [0, 2, 5, 6]);
+    let before = trace.version;
+    fixture.spans(spans(&[(1, 9, 9)]));
+    let trace = fixture.engine.trace(id, &control()).expect("found");
+    assert_ne!(trace.version, before);
+    let unknown = fixture.engine.trace(TraceId([9; 16]), &control());
+    assert!(matches!(unknown, Err(QueryError::NotFound(_))));
+}
+
+#[test]
+fn suggestions_complete_fields_values_and_operators() {
+    let fixture = two_services();
+    let suggest = |text: &str| {
+        fixture
+            .engine
+            .suggest(Signal::Logs, text, text.len(), TimeRange::ALL, &control())
+            .expect("an answer")
+    };
+    let fields = suggest("fail serv");
+    assert_eq!(
+        (fields[0].insert.as_str(), fields[0].kind),
+        ("service:", SuggestionKind::Field)
+    );
+    assert_eq!(
+        (fields[0].replace.clone(), fields[0].count),
+        (5..9, Some(10))
+    );
+    let values = suggest("-service:a");
+    assert_eq!(
+        (values[0].insert.as_str(), values[0].count),
+        ("api", Some(7))
+    );
+    assert_eq!(values[0].replace, 9..10);
+    assert!(suggest("a O").iter().any(|s| s.insert == "OR "));
+    assert!(
+        fixture
+            .engine
+            .suggest(Signal::Logs, "é", 1, TimeRange::ALL, &control())
+            .is_err()
+    );
+}
+
+#[test]
+fn conditions_that_exclude_each_other_read_nothing() {
+    let fixture = two_services();
+    let page = fixture
+        .engine
+        .logs(&request("service:api service:db", 5), &control())
+        .expect("an answer");
+    assert_eq!((page.records.len(), page.stats.scanned_records), (0, 0));
+    assert_eq!(bodies(&fixture, "service:db d2"), ["d2"]);
+}

@@ -1,0 +1,390 @@
+//! Finding traces, and reading whole ones.
+//!
+//! A search has two steps. First the spans that match tell which traces match. Then everything
+//! known about those traces in the range is summed up: what the list shows, and where each is in
+//! the scatter. An empty query needs only the second.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::QueryError;
+use super::answer::{
+    MATCHED_SPANS_MAX, MatchedSpan, SpanScope, TRACE_ROWS_MAX, TraceCursor, TraceDetail, TracePage,
+    TraceRequest, TraceRow,
+};
+use super::control::{Control, Partial};
+use super::lang::Expr;
+use super::logs::Shared;
+use super::matcher::SpanMatcher;
+use super::scan::{Progress, span_units};
+use super::scatter;
+use crate::model::time::NANOS_PER_MINUTE;
+use crate::model::{Span, SpanView, TimeRange, Timestamp, TraceId, write};
+use crate::store::{Snapshot, SpanColumns, SpanPrune, SpanUnit};
+
+/// Traces one search can keep apart: about 200 B each.
+const TRACES_MAX: usize = 200_000;
+
+/// Spans of one trace that are read: a waterfall of more is no use to anybody, and each is about
+/// 1 KB in memory.
+const TRACE_SPANS_MAX: usize = 200_000;
+
+/// A trace may begin before the range or end after it by this much and still be summed up whole.
+const OVERHANG_NS: u64 = 10 * NANOS_PER_MINUTE;
+
+/// `SpanKind` numbers of spans where a service is entered.
+const KIND_SERVER: i32 = 2;
+const KIND_CONSUMER: i32 = 5;
+
+/// A page of traces.
+pub(super) fn page(
+    snapshot: &Snapshot,
+    request: &TraceRequest,
+    control: &Control,
+) -> Result<TracePage, QueryError> {
+    if request.limit == 0 || request.limit > TRACE_ROWS_MAX {
+        return Err(QueryError::Invalid(format!(
+            "limit is {}; it goes from 1 to {TRACE_ROWS_MAX}",
+            request.limit
+        )));
+    }
+    let matcher = SpanMatcher::new(&request.query)?;
+    let (units, visible, mut progress) = span_units(snapshot, request.range, &matcher, control);
+    let mut matches = Matches::default();
+    for unit in &units {
+        if !progress.may_go_on() {
+            break;
+        }
+        let result = unit.for_each(matcher.columns, &mut |span| {
+            let wanted = visible.contains(span.at) && in_scope(span, request.scope);
+            if wanted && matcher.matches(span) {
+                matches.add(span);
+            }
+            ControlFlow::Continue(())
+        });
+        progress.read(unit.rows(), unit.bytes(), result);
+    }
+    if matches.full {
+        progress.cut(Partial::Rows);
+    }
+    let named = !matcher.is_all() || request.scope != SpanScope::All;
+    let mut sums = Sums::new(&matches);
+    sum_up(snapshot, visible, &mut sums, &mut progress, control)?;
+    Ok(laid_out(request, visible, matches, &sums, named, &progress))
+}
+
+fn in_scope(span: &SpanView<'_>, scope: SpanScope) -> bool {
+    match scope {
+        SpanScope::All => true,
+        SpanScope::Root => span.parent.is_none(),
+        SpanScope::Entry => {
+            span.parent.is_none() || matches!(span.kind, KIND_SERVER | KIND_CONSUMER)
+        }
+    }
+}
+
+/// The matching spans by trace.
+#[derive(Debug, Default)]
+struct Matches {
+    traces: HashMap<TraceId, Matched>,
+    full: bool,
+}
+
+#[derive(Debug, Default)]
+struct Matched {
+    count: u64,
+    /// The slowest, slowest first.
+    slowest: Vec<MatchedSpan>,
+}
+
+impl Matches {
+    fn add(&mut self, span: &SpanView<'_>) {
+        if self.traces.len() >= TRACES_MAX && !self.traces.contains_key(&span.trace_id) {
+            self.full = true;
+            return;
+        }
+        let matched = self.traces.entry(span.trace_id).or_default();
+        matched.count += 1;
+        let duration_ns = span.duration_ns();
+        let place = matched.slowest.partition_point(|other| {
+            (other.duration_ns, span.span_id) >= (duration_ns, other.span_id)
+        });
+        if place >= MATCHED_SPANS_MAX {
+            return;
+        }
+        let known =
+            |other: &MatchedSpan| other.span_id == span.span_id && other.start == span.start;
+        if matched.slowest.iter().any(known) {
+            return;
+        }
+        matched.slowest.truncate(MATCHED_SPANS_MAX - 1);
+        matched.slowest.insert(
+            place,
+            MatchedSpan {
+                span_id: span.span_id,
+                service: span.resource.service().to_owned(),
+                name: span.name.to_owned(),
+                start: span.start,
+                duration_ns,
+                error: span.is_error(),
+                root: span.parent.is_none(),
+            },
+        );
+    }
+}
+
+/// What is known of every matching trace.
+#[derive(Debug)]
+pub(super) struct Sums {
+    pub(super) traces: HashMap<TraceId, Sum>,
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+/// One trace summed up.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    pub(super) spans: u64,
+    pub(super) errors: u64,
+    /// Without a parent, then the start: the smallest is the root, or stands in for it.
+    root_rank: (bool, Timestamp),
+    root: (u32, u32),
+    services: Vec<u32>,
+}
+
+impl Sum {
+    pub(super) fn duration_ns(&self) -> u64 {
+        self.end.0.saturating_sub(self.start.0)
+    }
+}
+
+impl Sums {
+    fn new(matches: &Matches) -> Sums {
+        let empty = Sum {
+            start: Timestamp::MAX,
+            end: Timestamp(0),
+            spans: 0,
+            errors: 0,
+            root_rank: (true, Timestamp::MAX),
+            root: (0, 0),
+            services: Vec::new(),
+        };
+        Sums {
+            traces: matches
+                .traces
+                .keys()
+                .map(|id| (*id, empty.clone()))
+                .collect(),
+            names: vec![String::new()],
+            numbers: HashMap::new(),
+        }
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    fn name(&self, number: u32) -> &str {
+        &self.names[number as usize]
+    }
+
+    fn add(&mut self, span: &SpanView<'_>) {
+        if !self.traces.contains_key(&span.trace_id) {
+            return;
+        }
+        let service = self.number(span.resource.service());
+        let rank = (span.parent.is_some(), span.start);
+        let sum = self.traces.get_mut(&span.trace_id).expect("asked above");
+        sum.start = sum.start.min(span.start);
+        sum.end = sum.end.max(span.end).max(span.start);
+        sum.spans += 1;
+        sum.errors += u64::from(span.is_error());
+        if let Err(place) = sum.services.binary_search(&service) {
+            sum.services.insert(place, service);
+        }
+        if rank < sum.root_rank {
+            sum.root_rank = rank;
+            let name = self.number(span.name);
+            let sum = self.traces.get_mut(&span.trace_id).expect("asked above");
+            sum.root = (service, name);
+        }
+    }
+}
+
+/// Reads the spans of the matching traces, also those just outside of the range.
+fn sum_up(
+    snapshot: &Snapshot,
+    range: TimeRange,
+    sums: &mut Sums,
+    progress: &mut Progress<'_>,
+    control: &Control,
+) -> Result<(), QueryError> {
+    let start = range.start().saturating_sub(OVERHANG_NS);
+    let around = TimeRange::new(start, range.end().saturating_add(OVERHANG_NS)).unwrap_or(range);
+    let mut everything = SpanMatcher::new(&Expr::All)?;
+    if let [one] = sums.traces.keys().collect::<Vec<_>>()[..] {
+        everything.prune.trace_id = Some(*one);
+    }
+    if sums.traces.is_empty() {
+        return Ok(());
+    }
+    let (units, visible, _) = span_units(snapshot, around, &everything, control);
+    for unit in &units {
+        if !progress.may_go_on() {
+            break;
+        }
+        let result = unit.for_each(SpanColumns::NONE, &mut |span| {
+            if visible.contains(span.at) {
+                sums.add(span);
+            }
+            ControlFlow::Continue(())
+        });
+        progress.read(0, 0, result);
+    }
+    Ok(())
+}
+
+fn laid_out(
+    request: &TraceRequest,
+    range: TimeRange,
+    mut matches: Matches,
+    sums: &Sums,
+    named: bool,
+    progress: &Progress<'_>,
+) -> TracePage {
+    let mut order: Vec<(Timestamp, TraceId)> = sums
+        .traces
+        .iter()
+        // Cut short before its spans were read: nothing is known of it.
+        .filter(|(_, sum)| sum.spans > 0)
+        .map(|(id, sum)| (sum.start, *id))
+        .collect();
+    order.sort_unstable_by(|a, b| b.cmp(a));
+    let total = order.len() as u64;
+    let from = request.cursor.map_or(0, |cursor| {
+        order.partition_point(|place| *place >= (cursor.start, cursor.trace_id))
+    });
+    let page = &order[from..order.len().min(from + request.limit)];
+    let more = from + page.len() < order.len();
+    let next = page.last().filter(|_| more).map(|(start, id)| TraceCursor {
+        start: *start,
+        trace_id: *id,
+    });
+    let traces = page.iter().map(|(_, id)| {
+        let matched = matches.traces.remove(id).unwrap_or_default();
+        row(*id, &sums.traces[id], sums, matched, named)
+    });
+    TracePage {
+        traces: traces.collect(),
+        total,
+        scatter: scatter::scatter(range, &sums.traces),
+        next,
+        stats: progress.stats(),
+    }
+}
+
+fn row(id: TraceId, sum: &Sum, sums: &Sums, matched: Matched, named: bool) -> TraceRow {
+    let mut services: Vec<String> = sum
+        .services
+        .iter()
+        .map(|number| sums.name(*number).to_owned())
+        .collect();
+    services.sort_unstable();
+    TraceRow {
+        trace_id: id,
+        root_service: sums.name(sum.root.0).to_owned(),
+        root_name: sums.name(sum.root.1).to_owned(),
+        start: sum.start,
+        duration_ns: sum.duration_ns(),
+        span_count: sum.spans,
+        error_count: sum.errors,
+        services,
+        matched: if named { matched.slowest } else { Vec::new() },
+        matched_count: matched.count,
+    }
+}
+
+/// A whole trace: every span once, by (start, span id).
+pub(super) fn trace(
+    snapshot: &Snapshot,
+    id: TraceId,
+    control: &Control,
+) -> Result<TraceDetail, QueryError> {
+    let mut spans: Vec<(u128, Span)> = Vec::new();
+    let mut shared = Shared::default();
+    let mut content = Vec::new();
+    let progress = each_span(snapshot, id, control, &mut |span| {
+        content.clear();
+        write::span(&mut content, span);
+        let hash = xxhash_rust::xxh3::xxh3_128(&content);
+        let resource = shared.resource(span.resource.into());
+        let scope = shared.scope(span.scope.into());
+        spans.push((hash, Span::from_view(span, resource, scope)));
+    })?;
+    if spans.is_empty() {
+        return Err(QueryError::NotFound(format!(
+            "no trace {id}: never seen, or past its retention"
+        )));
+    }
+    // A span sent twice is one span (design.md section 3): same ids, same content.
+    spans.sort_by_key(|(hash, span)| (span.start, span.span_id, *hash));
+    spans.dedup_by(|(a, span_a), (b, span_b)| (*a, span_a.span_id) == (*b, span_b.span_id));
+    let hashes: Vec<u8> = spans
+        .iter()
+        .flat_map(|(hash, _)| hash.to_le_bytes())
+        .collect();
+    Ok(TraceDetail {
+        trace_id: id,
+        version: xxhash_rust::xxh3::xxh3_64(&hashes),
+        spans: spans.into_iter().map(|(_, span)| Arc::new(span)).collect(),
+        stats: progress.stats(),
+    })
+}
+
+/// Calls `each` for every stored span of a trace, retries included, in no particular order.
+pub(super) fn each_span<'c>(
+    snapshot: &Snapshot,
+    id: TraceId,
+    control: &'c Control,
+    each: &mut dyn FnMut(&SpanView<'_>),
+) -> Result<Progress<'c>, QueryError> {
+    let mut matcher = SpanMatcher::new(&Expr::All)?;
+    matcher.prune = SpanPrune {
+        trace_id: Some(id),
+        ..SpanPrune::default()
+    };
+    let (units, visible, mut progress): (Vec<SpanUnit>, _, _) =
+        span_units(snapshot, TimeRange::ALL, &matcher, control);
+    let mut left = TRACE_SPANS_MAX;
+    for unit in &units {
+        if left == 0 {
+            progress.cut(Partial::Rows);
+            break;
+        }
+        if !progress.may_go_on() {
+            break;
+        }
+        let result = unit.for_each(SpanColumns::ALL, &mut |span| {
+            if span.trace_id == id && visible.contains(span.at) {
+                each(span);
+                left -= 1;
+            }
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        progress.read(unit.rows(), unit.bytes(), result);
+    }
+    Ok(progress)
+}
