@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+#[cfg(feature = "internals")]
+pub mod internals;
 
 mod config;
 mod ingest;

@@ -13,7 +13,10 @@ use super::file::HEADER_BYTES;
 const ROWS_MAX: u64 = 1 << 20;
 
 /// Column families of one block that a directory may list.
-const FAMILIES_MAX: usize = 64;
+const FAMILIES_MAX: usize = 16;
+
+/// Blocks of one segment: 150 M records at the usual 600 rows. Bounds the memory of a directory.
+const BLOCKS_MAX: usize = 1 << 18;
 
 /// Where the shared tables of one part lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl<F: Format> Directory<F> {
         let n_tags = count(decoder)?;
         let n_parts = count(decoder)?;
         let n_starts = count(decoder)?;
-        if n_tags > FAMILIES_MAX || n_starts == 0 {
+        if n_blocks > BLOCKS_MAX || n_tags > FAMILIES_MAX || n_starts == 0 {
             return Err(Damage("a directory has impossible counts"));
         }
         let services = services(decoder)?;

@@ -24,7 +24,7 @@ const ENTRY_BYTES: u64 = 28;
 /// Sections of a file: five kinds are known; more than this is no table of ours.
 const SECTIONS_MAX: u32 = 256;
 
-/// One section may have: summaries of 100 M traces. Guards memory against a damaged length.
+/// Bytes that are read at once: summaries of 100 M traces.
 const SECTION_BYTES_MAX: u64 = 1 << 31;
 
 /// Kinds of sections. Numbers are on disk and never reused.
@@ -145,6 +145,16 @@ impl<'w, W: Write> Output<'w, W> {
         self.write(bytes)
     }
 
+    /// A section of a kind that this version does not know.
+    #[cfg(test)]
+    pub(crate) fn unknown_section(&mut self, required: bool, bytes: &[u8]) -> io::Result<()> {
+        self.section(Tag::Facts, required, bytes)?;
+        if let Some(section) = self.sections.last_mut() {
+            section.tag = 9000;
+        }
+        Ok(())
+    }
+
     /// Writes facts, table and tail; returns the facts with the size and checksum of the file.
     pub(crate) fn finish(mut self, facts: SegmentFacts) -> io::Result<SegmentFacts> {
         self.section(Tag::Facts, true, &facts.section())?;
@@ -226,7 +236,10 @@ impl Frame {
         let mut frame = Frame {
             file,
             sections,
-            facts: SegmentFacts::default(),
+            facts: SegmentFacts {
+                bytes: len,
+                ..SegmentFacts::default()
+            },
         };
         let (at, section) = frame.section(Tag::Facts)?;
         let facts = SegmentFacts::read(&section).map_err(|d| corrupt(at, d.0))?;
@@ -293,6 +306,12 @@ impl Frame {
 
     /// Bytes of the file; a range that no file of ours has is `Corrupt`.
     pub(crate) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, StoreError> {
+        let end = offset.checked_add(len);
+        if end.is_none_or(|end| end > self.facts.bytes) {
+            return Err(self.corrupt(offset)(Damage(
+                "a reference past the end of the file",
+            )));
+        }
         read(&self.file, offset, len)
     }
 }

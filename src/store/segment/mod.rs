@@ -16,10 +16,14 @@ mod directory;
 mod file;
 mod interner;
 mod logs;
+#[cfg(feature = "internals")]
+pub(crate) mod measure;
 mod merge;
 #[cfg(test)]
 mod random;
 mod spans;
+#[cfg(test)]
+mod tests;
 mod times;
 mod tokens;
 mod values;

@@ -160,6 +160,33 @@ pub(crate) struct Unpacked {
 }
 
 impl Unpacked {
+    /// The streams in the order `codes`, `text`, `bits`, for tests that damage them.
+    #[cfg(test)]
+    pub(crate) fn streams(&mut self) -> [&mut Vec<u8>; 3] {
+        [&mut self.codes, &mut self.text, &mut self.bits]
+    }
+
+    /// Stored again, with a checksum that holds.
+    #[cfg(test)]
+    pub(crate) fn pack(self, out: &mut Vec<u8>) -> Family {
+        let mut encoder = Encoder {
+            codes: self.codes,
+            text: self.text,
+            bits: self.bits,
+            ..Encoder::default()
+        };
+        encoder.finish(out)
+    }
+
+    /// As [`Unpacked::pack`], framed.
+    #[cfg(test)]
+    pub(crate) fn pack_framed(self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + Family::BYTES, 0);
+        let family = self.pack(out);
+        out[start..start + Family::BYTES].copy_from_slice(&family.to_bytes());
+    }
+
     pub(crate) fn reader(&self) -> Decoder<'_> {
         Decoder {
             codes: Cursor::new(&self.codes),

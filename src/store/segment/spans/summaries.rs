@@ -172,7 +172,9 @@ fn read_page(bytes: &[u8]) -> Result<Vec<TraceSummary>, Damage> {
     let unpacked = Family::unpack_framed(bytes)?;
     let decoder = &mut unpacked.reader();
     let n = usize::try_from(ints::decode(decoder, 1)?[0])
-        .map_err(|_| Damage("a page of summaries claims too many"))?;
+        .ok()
+        .filter(|n| *n <= PAGE_ROWS_MAX)
+        .ok_or(Damage("a page of summaries claims too many"))?;
     let mut column = || ints::decode(decoder, n);
     let (high, low) = (column()?, column()?);
     let (starts, lengths) = (column()?, column()?);
