@@ -3,6 +3,7 @@
 mod command;
 mod control;
 mod server;
+mod storage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -9,13 +9,13 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Stop;
 use crate::config::Settings;
+use crate::observe::Clock;
 use crate::serve::access::{self, Access};
-use crate::serve::state::Clock;
+use crate::store;
 
 /// Name of the file in the data directory.
 const FILE: &str = "control";
@@ -85,7 +85,9 @@ pub(super) fn create_token(settings: &Settings, name: &str, scope: &str) -> Resu
                 .ok_or_else(|| Stop::Failed("the server's answer has no token".into()))?
         }
         None => {
-            let made = offline(settings)?.create_token(name, scopes, Clock::System.now());
+            let made = offline(settings)?
+                .access
+                .create_token(name, scopes, Clock::System.now());
             made.map_err(|e| Stop::Failed(e.to_string()))?.secret
         }
     };
@@ -105,6 +107,7 @@ pub(super) fn add_user(
         return Ok(());
     }
     offline(settings)?
+        .access
         .add_user_now(name, &password, Clock::System.now())
         .map_err(|e| Stop::Failed(e.to_string()))
 }
@@ -156,24 +159,21 @@ fn through_server(
     }
 }
 
-/// Opens the small state directly; fails while another process has it.
-fn offline(settings: &Settings) -> Result<Access, Stop> {
-    let dir = Path::new(&settings.data_dir.0);
-    let failed = |e: &dyn std::fmt::Display| {
-        Stop::Failed(format!(
-            "cannot open the catalogue in {}: {e}",
-            dir.display()
-        ))
-    };
-    fs::create_dir_all(dir).map_err(|e| failed(&e))?;
-    let database =
-        redb::Database::create(dir.join(super::server::CATALOG)).map_err(|e| failed(&e))?;
-    Access::open(
-        access::Config::from_settings(settings),
-        Arc::new(database),
-        "",
-    )
-    .map_err(|e| failed(&e))
+/// What of the store the offline commands need; the lock keeps a server from starting meanwhile.
+struct Offline {
+    access: Access,
+    _lock: store::disk::Lock,
+}
+
+/// Opens the small state directly; fails while a server has it.
+fn offline(settings: &Settings) -> Result<Offline, Stop> {
+    let opened = store::open_database(&store::Disk::Real, Path::new(&settings.data_dir.0));
+    let (database, _lock) = opened.map_err(|e| Stop::Failed(e.to_string()))?;
+    let access = Access::open(access::Config::from_settings(settings), database, "");
+    Ok(Offline {
+        access: access.map_err(|e| Stop::Failed(e.to_string()))?,
+        _lock,
+    })
 }
 
 struct Answer {

@@ -1,6 +1,6 @@
 //! `watchpost serve`: builds every part, runs them, stops them in order.
 
-use std::fs;
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -14,18 +14,18 @@ use tokio_util::task::TaskTracker;
 
 use super::command::Stop;
 use super::control::{Control, reachable};
+use super::storage::Storage;
 use crate::config::{AccessMode, Settings};
-use crate::observe::{self, Metrics, Sources};
+use crate::observe::{self, Clock, Metrics, Sources};
 use crate::query::Engine;
+use crate::receive::Receiver;
 use crate::serve::access::{self, Access};
 use crate::serve::ask::QuerySlots;
 use crate::serve::frame::{Pulse, ServiceColours};
 use crate::serve::listen::{self, Room};
 use crate::serve::router;
-use crate::serve::state::{App, Clock, Shared};
+use crate::serve::state::{App, Shared};
 
-/// The catalogue's file in the data directory.
-pub(super) const CATALOG: &str = "catalog.redb";
 /// Worker threads of the runtime: sockets and handlers. Queries and the writer have their own.
 const WORKERS_MAX: usize = 4;
 
@@ -54,13 +54,22 @@ async fn serve(settings: Settings) -> Result<(), Stop> {
         signal(SignalKind::terminate()).map_err(|e| failed(format!("no signals: {e}")))?;
     let sockets = Sockets::bind(&settings).await.map_err(failed)?;
     let dir = settings.data_dir.0.clone();
+    // Telemetry is nobody else's business on this machine.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|e| failed(format!("cannot make {dir}: {e}; change data_dir")))?;
+
+    let clock = Clock::System;
+    let (metrics, sources) = (Arc::new(Metrics::default()), Arc::new(Sources::default()));
+    let storage = Storage::start(&settings, &clock, &metrics, &sources)?;
     let secret = access::random_text();
-    let app = build(settings, &secret).map_err(failed)?;
+    let app = build(settings, &storage, clock, metrics, sources, &secret).map_err(failed)?;
     let _control = Control::write(Path::new(&dir), sockets.http_addr, &secret)
         .map_err(|e| failed(format!("cannot write into {dir}: {e}")))?;
     announce_access(&app, sockets.http_addr).map_err(failed)?;
 
-    // Tasks, in stop order: listeners first, so that nothing new comes in; the rest drains after them.
     let listeners = TaskTracker::new();
     let ready = sockets.ready_line();
     for (listener, routes) in sockets.with_routes(&app) {
@@ -72,11 +81,18 @@ async fn serve(settings: Settings) -> Result<(), Stop> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+
+    // Stop order: the listeners, so that nothing new comes in and requests in flight are answered;
+    // the door's writer, which writes what is queued and closes the store; the store's threads,
+    // which end when it is closed.
     tracing::info!("stopping");
     app.stop.cancel();
     listeners.close();
     listeners.wait().await;
-    Ok(())
+    let stopped = tokio::task::spawn_blocking(move || storage.stop());
+    stopped
+        .await
+        .map_err(|e| failed(format!("the store did not close: {e}")))
 }
 
 /// The bound sockets, before anything else starts: a taken port is told at once.
@@ -139,45 +155,36 @@ impl Sockets {
     }
 }
 
-fn build(settings: Settings, control_secret: &str) -> Result<Shared, String> {
-    let dir = Path::new(&settings.data_dir.0);
-    // Telemetry is nobody else's business on this machine.
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| format!("cannot make {}: {e}; change data_dir", dir.display()))?;
-    let clock = Clock::System;
-    let catalog = dir.join(CATALOG);
-    let database = redb::Database::create(&catalog).map_err(|e| {
-        format!(
-            "cannot open {}: {e}; is another server running on it?",
-            catalog.display()
-        )
-    })?;
-    let database = Arc::new(database);
-    let access = Access::open(
-        access::Config::from_settings(&settings),
-        database.clone(),
-        control_secret,
-    )
-    .map_err(|e| e.to_string())?;
+fn build(
+    settings: Settings,
+    storage: &Storage,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    sources: Arc<Sources>,
+    control_secret: &str,
+) -> Result<Shared, String> {
+    let config = access::Config::from_settings(&settings);
+    let access = Access::open(config, storage.store.database(), control_secret)
+        .map_err(|e| e.to_string())?;
     if let Some(password) = &settings.auth_admin_password.0 {
         access
             .ensure_admin(password, clock.now())
             .map_err(|e| format!("auth.admin_password: {e}"))?;
     }
-    let metrics = Arc::new(Metrics::default());
     let connections = settings.limits_connections.0 as usize;
     Ok(Arc::new(App {
         access,
-        engine: Engine::default(),
+        store: storage.store.clone(),
+        receiver: Receiver {
+            door: storage.door.clone(),
+        },
+        engine: Engine::new(storage.store.clone()),
         query_slots: QuerySlots::new(cores()),
         room: Room::new(connections, metrics.clone()),
         metrics,
         pulse: Pulse::default(),
-        colours: ServiceColours::open(database).map_err(|e| e.to_string())?,
-        sources: Arc::new(Sources::default()),
+        colours: ServiceColours::open(storage.store.database()).map_err(|e| e.to_string())?,
+        sources,
         stop: CancellationToken::new(),
         started: clock.now(),
         request_ids: AtomicU64::new(access::random_number()),

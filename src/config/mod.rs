@@ -3,7 +3,6 @@
 //! Later layers win: file, then `WATCHPOST_SECTION__KEY`, then flags. Every problem of every layer
 //! is reported at once, each with its setting and where it was written. Must never print a secret
 //! and never guess: an unknown name is an error.
-#![allow(dead_code, unused_imports)]
 
 mod memory;
 mod read;
@@ -14,11 +13,8 @@ mod values;
 use std::fmt;
 use std::path::PathBuf;
 
-pub(crate) use memory::memory_limit_default;
 pub(crate) use table::{SETTINGS, Settings};
-pub(crate) use values::{
-    AccessMode, Addr, Auto, Count, Durability, IngestAccess, Redact, Secret, Text, Url,
-};
+pub(crate) use values::{AccessMode, IngestAccess};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +78,15 @@ pub(crate) fn load(sources: &Sources) -> Result<Settings, Vec<Problem>> {
         Ok(settings)
     } else {
         Err(problems)
+    }
+}
+
+impl Settings {
+    /// `limits.memory`, or what the machine suggests.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.limits_memory
+            .0
+            .map_or_else(memory::memory_limit_default, |size| size.0)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use super::values::{AccessMode, Auto, Count, Durability, IngestAccess, Redact, Secret, Text, Url};
+use super::values::{AccessMode, Auto, Count, IngestAccess, Secret, Text, Url};
+use crate::ingest::{Durability, Redact};
 
 impl<T: fmt::Display> fmt::Display for Auto<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,8 @@
 //! Every setting in one table: its name, type, default and what it is for. `docs/configuration.md`
 //! is made from it, and a test compares the two.
 
-use super::values::{
-    AccessMode, Addr, Auto, Count, Durability, IngestAccess, Redact, Secret, Text, Url,
-};
+use super::values::{AccessMode, Addr, Auto, Count, IngestAccess, Secret, Text, Url};
+use crate::ingest::{Durability, Redact};
 use crate::units::{ByteSize, OrOff, Period};
 
 /// One row of the table.
@@ -81,6 +80,9 @@ settings! {
     /// How long issues are kept. Takes effect with issues; accepted so that one file serves later versions too.
     "retention.issues" = retention_issues: OrOff<Period> = "90d";
 
+    /// Bytes of all segments; the oldest go first. `auto` is what the volume has room for.
+    "retention.max_bytes" = retention_max_bytes: Auto<ByteSize> = "auto";
+
     /// The memory budget, split over caches, buffers and queries at start. `auto` is 60 % of the
     /// container's or the machine's memory, at most 1 GiB.
     "limits.memory" = limits_memory: Auto<ByteSize> = "auto";
@@ -96,7 +98,7 @@ settings! {
     /// Longest attribute value; longer ones are cut and marked.
     "limits.value_bytes" = limits_value_bytes: ByteSize = "64KiB";
     /// Longest log body; longer ones are cut and marked.
-    "limits.line_bytes" = limits_line_bytes: ByteSize = "1MiB";
+    "limits.line_bytes" = limits_line_bytes: ByteSize = "256KiB";
     /// Attributes of one record, span, event or link; more are dropped and counted in its dropped count.
     "limits.attributes" = limits_attributes: Count = "128";
     /// Time of one query; over it the answer is partial and says so.
@@ -127,7 +129,6 @@ settings! {
 /// Settings of the design whose subject this version does not have yet: known, so that the error
 /// can say so, and refused, because accepting them would promise something.
 const LATER: &[(&str, &str)] = &[
-    ("retention.max_bytes", "the byte budget"),
     ("limits.active_series", "metrics"),
     ("scrape.", "metrics"),
     ("alert.", "alerts"),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::ingest::{Durability, Redact};
+
 /// A listening address: `"127.0.0.1:4300"`, `"[::]:4300"`, `"localhost:0"`; port 0 lets the system
 /// choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +31,6 @@ pub(crate) struct Secret(pub(crate) Option<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url(pub(crate) Option<String>);
 
-/// When a request is acknowledged (design section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// After write(2): survives kill -9; a power cut costs at most a second.
-    Fast,
-    /// After a grouped fdatasync.
-    Sync,
-}
-
 /// `auth.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessMode {
@@ -56,17 +49,6 @@ pub(crate) enum IngestAccess {
     Open,
     /// A token needed also on loopback.
     Token,
-}
-
-/// Which secrets are masked before anything is written (`ingest.redact`), as flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Redact {
-    /// Values of keys such as authorization, cookie, password; `Bearer ...`; JWTs.
-    pub(crate) credentials: bool,
-    /// Payment card numbers that pass the Luhn check.
-    pub(crate) cards: bool,
-    /// E-mail addresses.
-    pub(crate) emails: bool,
 }
 
 /// A closed set of words, for one error text and one place that prints.
@@ -190,11 +172,7 @@ impl FromStr for Redact {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut redact = Redact {
-            credentials: false,
-            cards: false,
-            emails: false,
-        };
+        let mut redact = Redact::OFF;
         if text == "off" {
             return Ok(redact);
         }

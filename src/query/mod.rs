@@ -68,26 +68,23 @@ impl std::fmt::Display for QueryError {
 impl std::error::Error for QueryError {}
 
 /// Answers queries over one store. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
-    /// `None` before the store is open.
-    store: Option<Store>,
+    store: Store,
     pub(crate) registry: Registry,
 }
 
 impl Engine {
     pub(crate) fn new(store: Store) -> Engine {
         Engine {
-            store: Some(store),
+            store,
             registry: Registry::default(),
         }
     }
 
     /// The store as it is now, for callers that ask several questions of one moment.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, QueryError> {
-        let store = self.store.as_ref();
-        let store = store.ok_or_else(|| QueryError::Store("the store is not open".to_owned()))?;
-        Ok(store.snapshot())
+        Ok(self.store.snapshot())
     }
 
     /// A page of log records.

@@ -87,13 +87,12 @@ pub(crate) struct NewToken {
 }
 
 impl Access {
-    /// Reads the tokens. `control` is the secret the command line authenticates with.
+    /// Reads the tokens. The store has made the tables. `control` is the secret the command line authenticates with.
     pub(crate) fn open(
         config: Config,
         database: Arc<redb::Database>,
         control: &str,
     ) -> Result<Access, MetaError> {
-        meta::create_tables(&database)?;
         let rows = meta::tokens(&database)?;
         let tokens = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
         Ok(Access {

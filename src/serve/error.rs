@@ -13,6 +13,7 @@ use super::page_url::PageUrl;
 use super::pages;
 use super::request::PageRequest;
 use super::state::App;
+use crate::receive::answer::status_message;
 
 /// Why a request was not served. `Display` texts of the modules go into `message`.
 #[derive(Clone, Debug)]
@@ -196,7 +197,7 @@ impl Failure {
             Audience::OtlpProtobuf => (
                 self.status,
                 [(header::CONTENT_TYPE, "application/x-protobuf")],
-                self.status_message(),
+                status_message(i32::from(self.grpc_code()), &self.line(), None),
             )
                 .into_response(),
             Audience::OtlpJson => {
@@ -264,15 +265,6 @@ impl Failure {
             next,
             request_id,
         )
-    }
-
-    /// google.rpc.Status: code = 1 (varint), message = 2 (string).
-    fn status_message(&self) -> Vec<u8> {
-        let text = self.line();
-        let mut body = vec![0x08, self.grpc_code(), 0x12];
-        prost::encoding::encode_varint(text.len() as u64, &mut body);
-        body.extend_from_slice(text.as_bytes());
-        body
     }
 
     /// A trailers-only answer (gRPC over HTTP/2): status 200, the real one in `grpc-status`.

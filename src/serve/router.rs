@@ -1,9 +1,11 @@
 //! Every route on one page, by who calls, each with its policy. Adding a route is one line here;
 //! a route without a policy does not compile.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::CompressionLevel;
@@ -15,6 +17,7 @@ use super::error::{self, Failure};
 use super::pages::{overview, settings, start, theme};
 use super::state::Shared;
 use super::{assets, health, login, page, pages, tokens};
+use crate::receive::{cors, loki, otlp_grpc, otlp_http};
 
 /// Dynamic answers are compressed once each: level 4 costs a fifth of the default for 5 % more bytes.
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(4);
@@ -42,10 +45,11 @@ impl Routes {
         let guarded = methods.layer(from_fn_with_state(state, guard));
         let methods = match policy {
             // Senders and probes have no use for a browser's rules, and pay for every byte.
-            Policy::Health | Policy::Ingest => guarded,
+            Policy::Health => guarded,
+            Policy::Ingest => guarded.layer::<_, Infallible>(from_fn(cors::allow)),
             Policy::Public | Policy::Page | Policy::AdminPage | Policy::Api | Policy::AdminApi => {
                 guarded
-                    .layer::<_, std::convert::Infallible>(map_response(page::harden))
+                    .layer::<_, Infallible>(map_response(page::harden))
                     .layer(CompressionLayer::new().quality(COMPRESSION))
             }
         };
@@ -72,12 +76,27 @@ pub(crate) fn everything(app: &Shared) -> Routes {
 
 /// What `otlp_grpc_listen` (4317) serves.
 pub(crate) fn grpc_only(app: &Shared) -> Routes {
-    probes(otlp_grpc(Routes::new(app)))
+    otlp_grpc(probes(Routes::new(app))).at(
+        Policy::Ingest,
+        "/v1/{signal}",
+        post(otlp_http::wrong_port),
+    )
 }
 
 /// What `otlp_http_listen` (4318) serves.
 pub(crate) fn http_only(app: &Shared) -> Routes {
-    probes(otlp_http(Routes::new(app)))
+    otlp_http(probes(Routes::new(app)))
+        .at(
+            Policy::Ingest,
+            otlp_grpc::TRACES,
+            post(otlp_grpc::wrong_port),
+        )
+        .at(Policy::Ingest, otlp_grpc::LOGS, post(otlp_grpc::wrong_port))
+        .at(
+            Policy::Ingest,
+            otlp_grpc::METRICS,
+            post(otlp_grpc::wrong_port),
+        )
 }
 
 /// Orchestrators, smoke tests, other monitoring.
@@ -92,16 +111,22 @@ fn probes(routes: Routes) -> Routes {
 /// OpenTelemetry SDKs and Collectors over gRPC.
 fn otlp_grpc(routes: Routes) -> Routes {
     routes
+        .at(Policy::Ingest, otlp_grpc::TRACES, post(otlp_grpc::traces))
+        .at(Policy::Ingest, otlp_grpc::LOGS, post(otlp_grpc::logs))
+        .at(Policy::Ingest, otlp_grpc::METRICS, post(otlp_grpc::metrics))
 }
 
 /// OpenTelemetry SDKs, browsers and Collectors over HTTP.
 fn otlp_http(routes: Routes) -> Routes {
     routes
+        .at(Policy::Ingest, "/v1/traces", post(otlp_http::traces))
+        .at(Policy::Ingest, "/v1/logs", post(otlp_http::logs))
+        .at(Policy::Ingest, "/v1/metrics", post(otlp_http::metrics))
 }
 
 /// Promtail, Alloy, Vector, Fluent Bit, Docker's loki driver.
 fn other_senders(routes: Routes) -> Routes {
-    routes
+    routes.at(Policy::Ingest, "/loki/api/v1/push", post(loki::push))
 }
 
 /// Scripts, the command line, our own pages.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, hex};
@@ -12,10 +12,12 @@ use super::error::{Audience, Failure, Target};
 use super::frame::{Pulse, ServiceColours};
 use super::listen::Room;
 use crate::config::Settings;
-use crate::model::Timestamp;
+use crate::model::{Signal, Timestamp};
 use crate::observe::sources::{Transport, WireLine};
-use crate::observe::{Metric, Metrics, Sources};
+use crate::observe::{Clock, Metric, Metrics, Sources};
 use crate::query::Engine;
+use crate::receive::Receiver;
+use crate::store::Store;
 
 pub(crate) type Shared = Arc<App>;
 
@@ -24,6 +26,8 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) access: Access,
+    pub(crate) store: Store,
+    pub(crate) receiver: Receiver,
     pub(crate) engine: Engine,
     pub(crate) query_slots: QuerySlots,
     pub(crate) metrics: Arc<Metrics>,
@@ -39,49 +43,45 @@ pub(crate) struct App {
     pub(crate) request_ids: AtomicU64,
 }
 
-/// Where handlers read the time from.
-#[derive(Clone, Debug)]
-pub(crate) enum Clock {
-    System,
-    /// Epoch ns, moved by a test.
-    Set(Arc<AtomicU64>),
-}
-
-impl Clock {
-    pub(crate) fn now(&self) -> Timestamp {
-        match self {
-            Clock::System => {
-                let since = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
-                Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-            }
-            Clock::Set(ns) => Timestamp(ns.load(Ordering::Relaxed)),
-        }
-    }
-}
-
 impl App {
-    /// A server without sockets, its catalogue in memory.
+    /// A server without sockets, its data on a disk in memory.
     #[cfg(test)]
     pub(crate) fn for_tests(settings: Settings, clock: Clock) -> App {
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = redb::Database::builder()
-            .create_with_backend(backend)
-            .expect("a database in memory");
-        let database = Arc::new(database);
+        let config = crate::store::Config {
+            dir: "/data".into(),
+            retention: crate::store::Retention::default(),
+            disk_free_min: Some(0),
+            dedup_window: std::time::Duration::from_secs(300),
+        };
+        let disk = crate::store::Disk::Sim(crate::store::disk::sim::World::new());
+        let opened = crate::store::open(config, disk, clock.now());
+        let opened = opened.expect("an empty directory");
+        let (metrics, sources) = (Arc::new(Metrics::default()), Arc::new(Sources::default()));
+        let config = crate::ingest::Config::for_memory(64 << 20);
+        let (door, _writer) = crate::ingest::Door::open(
+            config,
+            opened.writer,
+            Vec::new(),
+            clock.clone(),
+            metrics.clone(),
+            sources.clone(),
+        )
+        .expect("a thread");
+        let store = opened.store;
         let config = super::access::Config::from_settings(&settings);
-        let metrics = Arc::new(Metrics::default());
+        let access = Access::open(config, store.database(), "the command line's secret");
+        let colours = ServiceColours::open(store.database()).expect("the tables are there");
         App {
-            access: Access::open(config, database.clone(), "the command line's secret")
-                .expect("tables are made"),
-            engine: Engine::default(),
+            access: access.expect("the tables are there"),
+            engine: Engine::new(store.clone()),
+            store,
+            receiver: Receiver { door },
             query_slots: QuerySlots::new(1),
             room: Room::new(1, metrics.clone()),
             metrics,
+            sources,
             pulse: Pulse::default(),
-            colours: ServiceColours::open(database).expect("tables are made"),
-            sources: Arc::new(Sources::default()),
+            colours,
             stop: CancellationToken::new(),
             started: clock.now(),
             request_ids: AtomicU64::new(0),
@@ -100,15 +100,48 @@ impl App {
 
     /// Why requests are not taken, None when they are.
     pub(super) fn unready(&self) -> Option<&'static str> {
-        self.stop.is_cancelled().then_some("stopping")
+        if self.stop.is_cancelled() {
+            Some("stopping")
+        } else if self.store.is_poisoned() {
+            Some("a write to the disk failed; check the disk and restart")
+        } else {
+            None
+        }
     }
 
     /// Brings the gauges up to date before they are read.
     pub(super) fn gauge(&self) {
-        self.metrics
-            .set(Metric::Info, &[env!("CARGO_PKG_VERSION")], 1.0);
-        self.metrics
-            .set(Metric::StartTime, &[], self.started.0 as f64 / 1e9);
+        let set = |metric, labels: &[&str], value: f64| self.metrics.set(metric, labels, value);
+        set(Metric::Info, &[env!("CARGO_PKG_VERSION")], 1.0);
+        set(Metric::StartTime, &[], self.started.0 as f64 / 1e9);
+        let stats = self.store.stats();
+        for (signal, figures) in Signal::ALL.iter().zip(&stats.signals) {
+            let labels = [signal.name()];
+            set(Metric::StoreDiskBytes, &labels, figures.bytes as f64);
+            set(
+                Metric::StoreRows,
+                &labels,
+                (figures.records - figures.head_records) as f64,
+            );
+            set(
+                Metric::StoreSegments,
+                &labels,
+                figures.segments.iter().sum::<u64>() as f64,
+            );
+            set(Metric::StoreHeadBytes, &labels, figures.head_bytes as f64);
+            set(Metric::StoreHeadRows, &labels, figures.head_records as f64);
+        }
+        set(Metric::StoreWalBytes, &[], stats.wal_bytes as f64);
+        set(Metric::StoreDiskFree, &[], stats.disk_free as f64);
+        set(
+            Metric::StorePoisoned,
+            &[],
+            f64::from(u8::from(stats.poisoned)),
+        );
+        set(Metric::StoreQuarantined, &[], stats.quarantined as f64);
+        if let Some(bytes) = resident_bytes() {
+            set(Metric::ResidentBytes, &[], bytes as f64);
+        }
     }
 
     /// A sender was turned away before its handler: the lamps and `/metrics` say why.
@@ -143,4 +176,21 @@ impl App {
             note: why.line(),
         });
     }
+}
+
+/// Receivers see no more of the server than they need.
+impl FromRef<Shared> for Receiver {
+    fn from_ref(app: &Shared) -> Receiver {
+        app.receiver.clone()
+    }
+}
+
+/// Resident memory of this process, where the system tells it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }

@@ -43,7 +43,7 @@ pub(crate) use config::{Config, Retention};
 pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
 pub(crate) use keeper::Keeper;
-pub(crate) use open::{Opened, Recovery, open};
+pub(crate) use open::{Opened, Recovery, open, open_database};
 pub(crate) use partition::Partition;
 pub(crate) use prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 pub(crate) use sealer::Sealer;

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use redb::Database;
+
 use super::catalogue::{Catalogue, Content, Damaged, Edit, Key, SEGMENT_SUFFIX, SegmentRow};
 use super::config::Config;
-use super::disk::{Disk, TMP_SUFFIX};
+use super::disk::{Disk, Lock, TMP_SUFFIX};
 use super::error::StoreError;
 use super::head::AllHeads;
 use super::keeper::Keeper;
@@ -66,19 +68,10 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         disk.ensure_dir(dir)
             .map_err(StoreError::io("make directory", dir))?;
     }
-    let lock_path = dir.join("lock");
-    let lock = disk
-        .lock(&lock_path)
-        .map_err(StoreError::io("lock", &lock_path))?
-        .ok_or_else(|| StoreError::Locked { dir: dir.clone() })?;
+    let lock = lock(&disk, &dir)?;
     let catalogue_path = dir.join(CATALOGUE);
     refuse_without_catalogue(&disk, &dir, &wal_dir)?;
-    let catalogue = Catalogue::open(&disk, &catalogue_path)?;
-    match meta::create_tables(&catalogue.database()) {
-        Err(meta::MetaError::Database(e)) => return Err(e.into()),
-        // Making tables fills none.
-        Err(meta::MetaError::Full { .. }) | Ok(()) => {}
-    }
+    let catalogue = open_catalogue(&disk, &catalogue_path)?;
     let content = catalogue.read(&catalogue_path)?;
 
     let mut recovery = Recovery {
@@ -138,6 +131,38 @@ fn refuse_without_catalogue(disk: &Disk, dir: &Path, wal_dir: &Path) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The database of a store that no server works on, for the command line's changes to the small
+/// state. The lock is to be held as long as the database is open.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_database(disk: &Disk, dir: &Path) -> Result<(Arc<Database>, Lock), StoreError> {
+    disk.ensure_dir(dir)
+        .map_err(StoreError::io("make directory", dir))?;
+    let lock = lock(disk, dir)?;
+    refuse_without_catalogue(disk, dir, &dir.join("wal"))?;
+    let catalogue = open_catalogue(disk, &dir.join(CATALOGUE))?;
+    Ok((catalogue.database(), lock))
+}
+
+fn lock(disk: &Disk, dir: &Path) -> Result<Lock, StoreError> {
+    let path = dir.join("lock");
+    disk.lock(&path)
+        .map_err(StoreError::io("lock", &path))?
+        .ok_or_else(|| StoreError::Locked {
+            dir: dir.to_owned(),
+        })
+}
+
+fn open_catalogue(disk: &Disk, path: &Path) -> Result<Catalogue, StoreError> {
+    let catalogue = Catalogue::open(disk, path)?;
+    match meta::create_tables(&catalogue.database()) {
+        Err(meta::MetaError::Database(e)) => Err(e.into()),
+        // Making tables fills none.
+        Err(meta::MetaError::Full { .. }) | Ok(()) => Ok(catalogue),
+    }
 }
 
 /// Deletes segment files that the catalogue does not name and unfinished ones, and directories left

@@ -2,7 +2,6 @@
 //!
 //! Printing never rounds: what is printed parses back to the same value (tests hold it). For
 //! numbers on pages, where three digits are enough, `serve` has its own formats.
-#![allow(dead_code)]
 
 use std::fmt;
 use std::str::FromStr;

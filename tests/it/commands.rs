@@ -73,7 +73,7 @@ fn one_data_directory_has_one_server() {
     );
     assert_eq!(second.code, Some(1));
     assert!(
-        second.stderr.contains("is another server running on it?"),
+        second.stderr.contains("is in use by another process"),
         "{}",
         second.stderr
     );

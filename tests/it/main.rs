@@ -2,5 +2,6 @@
 
 mod commands;
 mod http;
+mod ingest;
 mod listeners;
 mod server;

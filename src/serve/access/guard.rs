@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -102,10 +102,6 @@ pub(crate) async fn guard(
 ) -> Response {
     let target = Target::of(&request);
     let audience = target.audience(policy);
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    if policy == Policy::Ingest && request.method() == Method::OPTIONS {
-        return with_cors(preflight(request.headers()), origin);
-    }
     let now = app.clock.now();
     let mut response = match admit(&app.access, policy, &mut request, now) {
         Ok(()) => next.run(request).await,
@@ -119,8 +115,9 @@ pub(crate) async fn guard(
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.render(&app, audience, &target, response);
     }
+    // Ingest counts its own, by signal and transport.
     if policy == Policy::Ingest {
-        return with_cors(response, origin);
+        return response;
     }
     app.metrics.add(
         Metric::HttpRequests,
@@ -308,42 +305,4 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, _)| *key == name)
         .map(|(_, value)| value)
-}
-
-/// The answer to a browser that asks whether it may send here.
-fn preflight(headers: &HeaderMap) -> Response {
-    let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let allow = response.headers_mut();
-    allow.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("POST"),
-    );
-    allow.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static("7200"),
-    );
-    if let Some(wanted) = wanted {
-        allow.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted);
-    }
-    response
-}
-
-/// Any page may send telemetry. The origin is echoed and credentials are allowed because
-/// `sendBeacon` always asks for them; ingest ignores cookies, so this gives nothing away.
-fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
-    if let Some(origin) = origin {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after, grpc-status, grpc-message"),
-        );
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-    }
-    response
 }

@@ -10,8 +10,9 @@ use axum::http::{Method, Request, Response, StatusCode, header};
 use tower::ServiceExt;
 
 use super::*;
+use crate::observe::Clock;
 use crate::serve::router;
-use crate::serve::state::{App, Clock, Shared};
+use crate::serve::state::{App, Shared};
 
 const PASSWORD: &str = "correct horse battery";
 const HOUR_NS: u64 = 3_600_000_000_000;

@@ -9,11 +9,11 @@ use tower::ServiceExt;
 
 use crate::config::Settings;
 use crate::model::Timestamp;
-use crate::observe::Metric;
 use crate::observe::sources::{Transport, WireLine};
+use crate::observe::{Clock, Metric};
 use crate::serve::access::Through;
 use crate::serve::router;
-use crate::serve::state::{App, Clock, Shared};
+use crate::serve::state::{App, Shared};
 
 const NOW_NS: u64 = 1_795_183_471_000_000_000;
 

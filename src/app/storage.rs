@@ -1,0 +1,152 @@
+//! The store's threads and the door in front of it: started together, stopped in order.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use super::command::Stop;
+use crate::config::Settings;
+use crate::ingest::{self, Door, WriterThread};
+use crate::observe::{Clock, Metrics, Sources};
+use crate::store::{self, Disk, Retention, Store};
+
+/// A running store with the door in front of it.
+pub(super) struct Storage {
+    pub(super) store: Store,
+    pub(super) door: Door,
+    writer: WriterThread,
+    sealer: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+}
+
+impl Storage {
+    /// Opens the store, replays its log, starts its threads and opens the door.
+    pub(super) fn start(
+        settings: &Settings,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+        sources: &Arc<Sources>,
+    ) -> Result<Storage, Stop> {
+        let opened = store::open(store_config(settings), Disk::Real, clock.now())
+            .map_err(|e| Stop::Failed(e.to_string()))?;
+        tell(&opened.recovery);
+        let store::Opened {
+            store,
+            writer,
+            sealer,
+            keeper,
+            recovery,
+        } = opened;
+        let sealer = thread("sealer", move || sealer.run())?;
+        let keeper = thread("keeper", {
+            let clock = clock.clone();
+            move || keeper.run(|| clock.now())
+        })?;
+        let (clock, metrics, sources) = (clock.clone(), metrics.clone(), sources.clone());
+        let (door, writer) = Door::open(
+            door_config(settings),
+            writer,
+            recovery.keys,
+            clock,
+            metrics,
+            sources,
+        )
+        .map_err(|e| Stop::Failed(format!("cannot start the thread writer: {e}")))?;
+        Ok(Storage {
+            store,
+            door,
+            writer,
+            sealer,
+            keeper,
+        })
+    }
+
+    /// Writes what is queued, closes the store, waits for its threads. Blocks.
+    pub(super) fn stop(self) {
+        self.writer.close();
+        for thread in [self.sealer, self.keeper] {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Stop> {
+    let failed = |e: io::Error| Stop::Failed(format!("cannot start the thread {name}: {e}"));
+    Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(failed)
+}
+
+fn retention(settings: &Settings) -> Retention {
+    Retention {
+        traces: settings.retention_traces.0.map(|period| period.0),
+        logs: settings.retention_logs.0.map(|period| period.0),
+        max_bytes: settings.retention_max_bytes.0.map(|size| size.0),
+    }
+}
+
+fn store_config(settings: &Settings) -> store::Config {
+    store::Config {
+        dir: PathBuf::from(&settings.data_dir.0),
+        retention: retention(settings),
+        disk_free_min: settings.limits_disk_free_min.0.map(|size| size.0),
+        dedup_window: settings.ingest_dedup_window.0,
+    }
+}
+
+fn door_config(settings: &Settings) -> ingest::Config {
+    let memory = ingest::Config::for_memory(bytes(settings.memory_bytes()));
+    ingest::Config {
+        request_bytes: settings
+            .limits_request_bytes
+            .0
+            .map_or(memory.request_bytes, |size| bytes(size.0)),
+        limits: ingest::Limits {
+            name_bytes: bytes(settings.limits_name_bytes.0),
+            value_bytes: bytes(settings.limits_value_bytes.0),
+            line_bytes: bytes(settings.limits_line_bytes.0),
+            attributes: settings.limits_attributes.0 as usize,
+        },
+        redact: settings.ingest_redact,
+        dedup_window_ns: u64::try_from(settings.ingest_dedup_window.0.as_nanos())
+            .unwrap_or(u64::MAX),
+        durability: settings.durability,
+        retention: retention(settings),
+        ..memory
+    }
+}
+
+fn bytes(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// What a start had to mend is worth a line; a clean one says nothing.
+fn tell(recovery: &store::Recovery) {
+    if recovery.replayed_records > 0 {
+        tracing::info!(
+            records = recovery.replayed_records,
+            requests = recovery.replayed_frames,
+            "log replayed"
+        );
+    }
+    if recovery.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = recovery.torn_bytes,
+            "end of the log was never synced, cut off"
+        );
+    }
+    for damage in &recovery.log_damage {
+        tracing::error!(?damage, "part of the log cannot be read");
+    }
+    for damaged in &recovery.quarantined {
+        tracing::error!(
+            path = damaged.path,
+            why = damaged.why,
+            "segment put into quarantine"
+        );
+    }
+}
