@@ -262,8 +262,10 @@ fn open_database(disk: &Disk, path: &Path) -> Result<Database, StoreError> {
     let file = disk
         .open_in_place(path)
         .map_err(StoreError::io("open", path))?;
+    // A plain open trusts the file and may panic later; the check reads all of it, a few hundred KB.
     Ok(redb::Builder::new()
         .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true)
         .create_with_backend(Backend::new(file))?)
 }
 

@@ -9,6 +9,8 @@
 mod catalogue;
 mod config;
 #[cfg(test)]
+mod corrupt_tests;
+#[cfg(test)]
 mod crash_tests;
 mod digest;
 pub(crate) mod disk;

@@ -208,6 +208,16 @@ impl World {
         node.durable[offset as usize] ^= mask;
     }
 
+    /// Zeroes a part of a file on the platter.
+    pub(crate) fn zero(&self, path: &Path, part: std::ops::Range<u64>) {
+        let mut state = self.lock();
+        let node = state.names.files[path];
+        let node = &mut state.nodes[node];
+        let part = part.start as usize..part.end as usize;
+        node.content[part.clone()].fill(0);
+        node.durable[part].fill(0);
+    }
+
     /// Cuts a file on the platter.
     pub(crate) fn truncate(&self, path: &Path, len: u64) {
         let mut state = self.lock();
