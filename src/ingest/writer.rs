@@ -74,8 +74,7 @@ impl Loop {
                 }
                 let full = closing || waiting.len() >= GROUP_MAX;
                 let group = self.durability == Durability::Sync && !full;
-                // Not `filter`: what is taken off the queue must be answered.
-                next = if group { queue.try_recv().ok() } else { None };
+                next = queue.try_recv().ok().filter(|_| group);
             }
             if !waiting.is_empty() {
                 self.sync(&mut waiting);

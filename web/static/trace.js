@@ -11,44 +11,49 @@ const px = n => Math.round(n * 10) / 10;
 
 /** `4.31 ms`: as format.rs writes it. */
 function duration(ns) {
-  if (ns < 1000) return `${Math.round(ns)} ns`;
-  const digits = v => v < 9.995 ? v.toFixed(2) : v < 99.95 ? v.toFixed(1) : v.toFixed(0);
-  if (ns < 999.5e3) return digits(ns / 1e3) + " µs";
-  if (ns < 999.5e6) return digits(ns / 1e6) + " ms";
-  if (ns < 59.95e9) return digits(ns / 1e9) + " s";
-  const s = Math.round(ns / 1e9), two = n => String(n).padStart(2, "0");
-  return s < 3600 ? `${s / 60 | 0} m ${two(s % 60)} s` : `${s / 3600 | 0} h ${two((s % 3600) / 60 | 0)} m`;
+  if (ns < 1000) return Math.round(ns) + " ns";
+  for (const [size, limit, unit] of [[1e3, 999.5, " µs"], [1e6, 999.5, " ms"], [1e9, 59.95, " s"]]) {
+    const v = ns / size;
+    if (v < limit) return v.toFixed(v < 9.995 ? 2 : v < 99.95 ? 1 : 0) + unit;
+  }
+  const s = Math.round(ns / 1e9), two = n => String(n | 0).padStart(2, "0");
+  return s < 3600 ? `${s / 60 | 0} m ${two(s % 60)} s` : `${s / 3600 | 0} h ${two(s % 3600 / 60)} m`;
+}
+/** Calls `move(from, to, over)` with places in px from the left edge of `el` while it is dragged. */
+function drag(el, move) {
+  let from = null;
+  const at = e => e.clientX - el.getBoundingClientRect().left;
+  el.onpointerdown = e => { from = at(e); el.setPointerCapture(e.pointerId); };
+  el.onpointermove = e => from !== null && move(from, at(e), false);
+  el.onpointerup = e => { if (from !== null) move(from, at(e), true); from = null; };
+  el.onpointercancel = () => { from = null; };
 }
 
 // ---- columns ---------------------------------------------------------------------------------
 /** The trace: columns by row (preorder) as typed arrays, and the bundles of siblings. */
 let T;
 function decode(p, { hues, bundles }) {
-  const n = p.rows.depth.length, ints = fill => new Int32Array(n).fill(fill);
-  const t = { ...p, n, depth: Uint16Array.from(p.rows.depth), dur: Float64Array.from(p.rows.duration), service: p.rows.service, op: p.rows.operation };
-  Object.assign(t, { start: new Float64Array(n), end: ints(n), parent: ints(-1), bad: new Uint8Array(n), badSum: new Int32Array(n + 1), bundleAt: ints(-1) });
-  t.hues = hues.split(".");
-  const path = [];
-  for (let i = 0, at = 0; i < n; i++) {
-    t.start[i] = at += p.rows.start[i];
-    while (path.length > t.depth[i]) t.end[path.pop()] = i;
-    if (path.length) t.parent[i] = path[path.length - 1];
-    path.push(i);
-  }
-  t.critical = p.critical.row.map((row, k) => [row, p.critical.start[k], p.critical.start[k] + p.critical.duration[k]]).sort((a, b) => a[0] - b[0]);
-  t.critRow = t.critical.map(c => c[0]);
+  const { depth, start_ns, duration_ns, descendants, service, operation } = p.rows, n = depth.length, ints = fill => new Int32Array(n).fill(fill);
+  const t = { ...p, n, depth, service, op: operation, start: start_ns, dur: duration_ns, hues: hues.split("."), parent: ints(-1), bundleAt: ints(-1), bad: new Uint8Array(n), badSum: new Int32Array(n + 1) };
+  t.end = descendants.map((below, i) => i + 1 + below);
   for (const i of p.errors) t.bad[i] = 1;
-  for (let i = 0; i < n; i++) t.badSum[i + 1] = t.badSum[i] + t.bad[i];
-  const left = bundles.match(/s\d+-\d+/g) || [];
-  t.bundles = [...p.groups.map(g => ({ ...g, mark: "g" + g.first })), ...left.map(text => {
+  for (let i = 0, path = []; i < n; i++) {
+    t.parent[i] = depth[i] ? path[depth[i] - 1] : -1;
+    path[depth[i]] = i;
+    t.badSum[i + 1] = t.badSum[i] + t.bad[i];
+  }
+  t.critical.sort((a, b) => a[0] - b[0]);
+  t.critRow = t.critical.map(segment => segment[0]);
+  const groups = p.groups.map(g => ({ ...g, first: g.rows[0], end: g.rows[1], mark: "g" + g.rows[0] }));
+  const left = (bundles.match(/s\d+-\d+/g) || []).map(text => {
     const [first, end] = text.slice(1).split("-").map(Number);
     return { first, end, mark: "s" + first };
-  })].sort((a, b) => a.first - b.first || b.end - a.end || (a.mark < b.mark ? 1 : -1));
+  });
+  t.bundles = [...left, ...groups].sort((a, b) => a.first - b.first || b.end - a.end); // the enclosing one first
   t.bundles.forEach((b, k) => {
     if (t.bundleAt[b.first] < 0) t.bundleAt[b.first] = k;
-    let from = Infinity, to = 0;
-    for (let i = b.first; i < b.end; i = t.end[i]) { from = Math.min(from, t.start[i]); to = Math.max(to, t.start[i] + t.dur[i]); }
-    Object.assign(b, { from, to });
+    b.from = Infinity; b.to = 0;
+    for (let i = b.first; i < b.end; i = t.end[i]) { b.from = Math.min(b.from, t.start[i]); b.to = Math.max(b.to, t.start[i] + t.dur[i]); }
   });
   return t;
 }
@@ -153,7 +158,7 @@ function groupBar(g) {
     if (x < edge + 1 || x > width || x + w < 0) continue;
     path += `M${px(x)} 13h${px(w)}`; edge = x + w;
   }
-  const note = `▲ N+1 · p95 ${duration(g.p95)} each`, room = note.length * 6.7, x = X(b);
+  const note = `▲ N+1 · p95 ${duration(g.p95_ns)} each`, room = note.length * 6.7, x = X(b);
   const text = x + room + 8 < width ? `<text class="n1" x="${px(x + 8)}" y="17">${note}</text>`
     : X(a) > room + 8 ? `<text class="n1" x="${px(X(a) - 8)}" y="17" text-anchor="end">${note}</text>` : "";
   return rect("b soft", a, b) + `<path class="fence" d="${path}"/>` + crit + text;
@@ -175,7 +180,7 @@ function draw(el, k) {
   el.style.transform = `translateY(${k * ROW}px)`;
   el.innerHTML = `<div role="gridcell" class="lab">${guides(k)}<span class="tw">${fold ? `<svg viewBox="0 0 12 12" aria-hidden="true"><path d="${ARROW[+opened]}"/></svg>` : ""}</span>`
     + (rest ? `<span class="nm rest"><span>+${g.end - g.first} spans folded</span></span>`
-      : `<a class="nm ${hue}" tabindex="-1" href="/trace/${T.trace_id}/span/row-${i}"><b>${esc(T.services[T.service[i]])}</b><span>${name}</span></a>`)
+      : `<a class="nm ${hue}" tabindex="-1" href="/trace/${T.trace_id}/span/row-${i}"><b>${esc(T.services[T.service[i]].name)}</b><span>${name}</span></a>`)
     + (g?.count ? `<em>×${g.count}</em>` : fold && !opened && !g ? `<em class="more">+${end - i - 1}</em>` : "")
     + (bad ? `<span class="ee"><span class="vh">error</span>${bad > 1 ? bad : ""}<i class="eg"></i></span>` : "")
     + `</div><div role="gridcell" class="tl ${hue}"><span class="vh">starts at +${duration(T.start[i])}</span>${svg("100%", g ? groupBar(g) : spanBar(i))}</div><div role="gridcell" class="du">${duration(g ? g.to - g.from : T.dur[i])}</div>`;
@@ -226,26 +231,16 @@ function viewport() {
   $(".t-map .view").innerHTML = `<rect class="off" width="${a}%" height="44"/><rect class="off" x="${b}%" width="${100 - b}%" height="44"/>`
     + [a, b].map(x => `<line class="edge" x1="${x}%" x2="${x}%" y2="44"/><rect class="grip" x="${x}%" y="14" width="3" height="16"/>`).join("");
 }
-function dragMap(map) {
-  let from = null;
-  const at = e => Math.max(0, Math.min(1, (e.clientX - map.getBoundingClientRect().left) / map.clientWidth));
-  map.addEventListener("pointerdown", e => { from = at(e); map.setPointerCapture(e.pointerId); });
-  map.addEventListener("pointermove", e => {
-    if (from === null) return;
-    const [a, b] = [from, at(e)].sort((p, q) => p - q);
-    $(".t-map .drag").innerHTML = `<rect x="${a * 100}%" width="${(b - a) * 100}%" height="44"/>`;
-  });
-  map.addEventListener("pointerup", e => {
-    const a = from, b = at(e);
-    from = null; $(".t-map .drag").innerHTML = "";
-    if (a !== null && Math.abs(a - b) * map.clientWidth > 4) zoomTo(a * T.duration_ns, b * T.duration_ns);
-  });
-  map.addEventListener("dblclick", () => zoomTo(0, 0));
+const map = $(".t-map");
+function dragMap(from, to, over) {
+  const [a, b] = [from, to].map(x => Math.max(0, Math.min(1, x / map.clientWidth))).sort((p, q) => p - q);
+  $(".t-map .drag").innerHTML = over ? "" : `<rect x="${a * 100}%" width="${(b - a) * 100}%" height="44"/>`;
+  if (over && Math.abs(from - to) > 4) zoomTo(a * T.duration_ns, b * T.duration_ns);
 }
 
 // ---- selection and the drawer ----------------------------------------------------------------
 const drawer = $(".t-drawer");
-let wanted = 0, asked = null, timer;
+let wanted, timer;
 function select(place, open) {
   cur = place;
   const top = seat(place) * ROW, room = wf.clientHeight;
@@ -260,56 +255,55 @@ function jump(row) {
   if (top < wf.scrollTop || top + ROW > wf.scrollTop + wf.clientHeight) wf.scrollTop = top - wf.clientHeight / 2;
   select(row, true); remember();
 }
-function show(place) {
-  if (place < 0) return;
-  clearTimeout(timer);
+/** Fetches a row's span into the drawer; only the last one where keys are held down. */
+function show(row) {
+  if (row < 0) return;
+  clearTimeout(timer); wanted?.abort();
   timer = setTimeout(async () => {
-    wanted?.abort?.(); wanted = new AbortController(); asked = place;
+    wanted = new AbortController();
+    const body = $(".s", drawer), url = `/trace/${T.trace_id}/span/row-${row}${location.search}`;
     try {
-      const answer = await fetch(`/trace/${T.trace_id}/span/row-${place}${location.search}`, { headers: { "hx-request-type": "partial" }, signal: wanted.signal });
-      drawer.querySelector(".s").outerHTML = await answer.text();
-      hideDrawer(false); drawer.scrollTop = 0;
-      remember();
-    } catch (error) { if (error.name != "AbortError") drawer.querySelector(".s").textContent = "The span could not be loaded: the server does not answer. Press Enter to try again."; }
-  }, asked === null ? 0 : 60);
+      const answer = await fetch(url, { headers: { "hx-request-type": "partial" }, signal: wanted.signal });
+      if (!answer.ok) throw Error(`answer ${answer.status}`);
+      body.outerHTML = await answer.text();
+      hideDrawer(false); drawer.scrollTop = 0; remember();
+    } catch (error) {
+      if (error.name != "AbortError") { body.textContent = `The span was not loaded (${error.message}). Press Enter to try again.`; hideDrawer(false); }
+    }
+  }, 40);
 }
 function hideDrawer(hide) {
   if (drawer.hidden == hide) return;
   drawer.hidden = hide; page.classList.toggle("split", !hide);
   measure(); redraw();
 }
-function resizeDrawer(grip) {
-  grip.addEventListener("pointerdown", e => {
-    grip.setPointerCapture(e.pointerId);
-    const right = drawer.getBoundingClientRect().right;
-    grip.onpointermove = move => page.style.setProperty("--drawer", Math.min(innerWidth / 2, Math.max(320, right - move.clientX)) + "px");
-    grip.onpointerup = () => { grip.onpointermove = null; };
-  });
-}
+const resize = (from, to, over) => {
+  page.style.setProperty("--drawer", Math.min(innerWidth / 2, Math.max(320, drawer.clientWidth + from - to)) + "px");
+  if (over) { measure(); redraw(); }
+};
 
 // ---- find ------------------------------------------------------------------------------------
 const box = $(".t-find input[name=find]");
-let found = [], foundAt = -1;
-const SCALE = { ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, m: 6e10, "": 1e6 };
-/** One word of the query bar's language as a test over rows; what it does not know is text. */
+let found = [];
+const SCALE = { ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, m: 6e10 };
+/** One word of the query bar's language as a test over rows; undefined where it is not known here. */
 function term(word) {
-  const [, not, field, raw] = /^(-?)(?:(\w[\w.]*):)?(.*)$/s.exec(word), value = raw.replace(/^"|"$/g, "").toLowerCase();
-  const over = (list, column, text) => { const ok = list.map(text); return i => ok[column[i]]; };
-  const hit = value.endsWith("*") && field ? s => s.startsWith(value.slice(0, -1)) : field ? s => s === value : s => s.includes(value);
-  const services = over(T.services, T.service, s => hit(s.toLowerCase())), names = over(T.operations, T.op, s => hit(s.toLowerCase()));
-  const limit = /^([<>]=?)?([\d.]+)([a-zµ]*)$/.exec(value), ns = limit && limit[2] * (SCALE[limit[3]] ?? NaN);
-  const test = field == "service" ? services : field == "name" ? names : field == "status" ? i => !!T.bad[i] == (value == "error")
-    : field == "duration" && limit ? { ">": i => T.dur[i] > ns, ">=": i => T.dur[i] >= ns, "<": i => T.dur[i] < ns, "<=": i => T.dur[i] <= ns }[limit[1]] ?? (i => T.dur[i] == ns)
-    : field ? null : i => services(i) || names(i);
+  const [, not, field, raw] = /^(-?)(?:([\w.]+):)?(.*)$/s.exec(word), value = raw.replace(/^"|"$/g, "").toLowerCase();
+  const like = text => !field ? text.includes(value) : value.endsWith("*") ? text.startsWith(value.slice(0, -1)) : text === value;
+  const over = (list, column) => { const ok = list.map(of => like((of.name ?? of).toLowerCase())); return i => ok[column[i]]; };
+  const services = over(T.services, T.service), names = over(T.operations, T.op);
+  const [, sign = "=", number, unit] = /^([<>]?=?)([\d.]+)([a-zµ]+)$/.exec(value) || [], ns = number * SCALE[unit];
+  const test = { service: services, name: names, status: i => T.bad[i] == (value == "error"),
+    duration: ns >= 0 && (i => sign.includes("=") && T.dur[i] == ns || sign[0] == ">" && T.dur[i] > ns || sign[0] == "<" && T.dur[i] < ns),
+    [undefined]: i => services(i) || names(i) }[field];
   return test && (not ? i => !test(i) : test);
 }
 function find(text) {
   const tests = (text.match(/-?(?:[\w.]+:)?"[^"]*"|\S+/g) || []).map(term), known = tests.every(Boolean);
-  hits = new Uint8Array(T.n); found = []; foundAt = -1;
+  hits = new Uint8Array(T.n); found = [];
   if (known && tests.length) for (let i = 0; i < T.n; i++) if (tests.every(t => t(i))) { hits[i] = 1; found.push(i); }
-  wf.classList.toggle("only", found.length > 0);
   box.setAttribute("aria-invalid", !known);
-  counter(known ? "" : "fields: service name status duration");
+  counter(known ? "" : "unknown field");
 }
 function counter(problem = "") {
   const at = found.indexOf(cur);
@@ -324,7 +318,6 @@ function cycle(list, by) {
 }
 
 // ---- state in the address and the session ----------------------------------------------------
-const key = () => "trace:" + T.trace_id;
 let saving;
 function remember() {
   clearTimeout(saving);
@@ -335,8 +328,8 @@ function remember() {
     put("fold", toggled.size <= FOLDS_IN_URL ? folds : "");
     put("find", box.value.trim());
     put("critical", wf.classList.contains("nocrit") ? "off" : "");
-    put("span", drawer.hidden ? "" : $(".s", drawer)?.dataset.span);
-    try { sessionStorage.setItem(key(), folds); } catch { /* full or forbidden: the address has most of it */ }
+    put("span", drawer.hidden ? wf.dataset.selected && "none" : $(".s", drawer).dataset.span);
+    try { sessionStorage["trace:" + T.trace_id] = folds; } catch { /* full or forbidden: the address has most of it */ }
     if (url.href != location.href) history.replaceState(history.state, "", url);
     $("[data-press=y]").dataset.copy = url.href;
   }, 150);
@@ -345,7 +338,7 @@ function restore() {
   const ask = new URLSearchParams(location.search), [a, b] = (ask.get("zoom") || "").split("-").map(Number);
   zoom = b > a ? [a, b] : [0, T.duration_ns * 1.01 || 1];
   let folds = ask.get("fold");
-  try { folds ??= sessionStorage.getItem(key()); } catch { /* no storage */ }
+  try { folds ??= sessionStorage["trace:" + T.trace_id]; } catch { /* forbidden */ }
   for (const text of (folds || "").split(".").filter(Boolean)) {
     const k = T.bundles.findIndex(b => b.mark == text), place = k < 0 ? +text : ~k;
     if (place < T.n) setOpen(place, !isOpen(place));
@@ -360,27 +353,29 @@ function fold(places, to) {
   rebuild(); cur = standIn(cur);
   measure(); redraw();
 }
-const everyPlace = () => [...Array(T.n).keys(), ...T.bundles.map((_, k) => ~k)];
+const turn = p => { cur = p; fold([p], !isOpen(p)); };
+const move = by => select(vis[Math.max(0, Math.min(count - 1, seat(cur) + by))]);
+const next = by => cycle(found.length ? found : T.errors, by), screen = () => wf.clientHeight / ROW | 0;
 const KEYS = {
-  j: () => select(vis[Math.min(count - 1, seat(cur) + 1)]), k: () => select(vis[Math.max(0, seat(cur) - 1)]),
-  l: () => isOpen(cur) || !foldable(cur) ? KEYS.j() : fold([cur], true),
-  h: () => foldable(cur) && isOpen(cur) ? fold([cur], false) : up[seat(cur)] >= 0 && select(vis[up[seat(cur)]]),
-  H: () => fold(everyPlace().filter(isOpen), false),
-  L: () => fold(Array.from(vis.subarray(0, count)).filter(p => !isOpen(p)), true),
-  Enter: () => cur < 0 ? fold([cur], !isOpen(cur)) : show(cur), " ": () => KEYS.Enter(),
-  e: () => cycle(T.errors, 1), E: () => cycle(T.errors, -1),
-  n: () => cycle(found.length ? found : T.errors, 1), N: () => cycle(found.length ? found : T.errors, -1),
+  j: () => move(1), k: () => move(-1), Home: () => move(-count), End: () => move(count), PageDown: () => move(screen()), PageUp: () => move(-screen()),
+  l: () => foldable(cur) && !isOpen(cur) ? turn(cur) : move(1),
+  h: () => foldable(cur) && isOpen(cur) ? turn(cur) : up[seat(cur)] >= 0 && select(vis[up[seat(cur)]]),
+  H: () => fold([...open.keys()].map(k => k < T.n ? k : ~(k - T.n)).filter(isOpen), false),
+  L: () => fold(Array.from(vis.subarray(0, count)), true),
+  Enter: () => cur < 0 ? turn(cur) : show(cur), " ": () => KEYS.Enter(),
+  e: () => cycle(T.errors, 1), E: () => cycle(T.errors, -1), n: () => next(1), N: () => next(-1),
   c: () => { critOn(wf.classList.contains("nocrit")); remember(); },
   z: () => { const a = T.start[first(cur)], d = T.dur[first(cur)]; zoomTo(a - d * .05, a + d * 1.05); }, 0: () => zoomTo(0, 0),
-  f: () => { box.focus(); box.select(); }, 
+  f: () => { box.focus(); box.select(); },
   Escape: () => { hideDrawer(true); wf.focus(); remember(); },
-  Home: () => select(vis[0]), End: () => select(vis[count - 1]),
-  PageDown: () => select(vis[Math.min(count - 1, seat(cur) + (wf.clientHeight / ROW | 0))]), PageUp: () => select(vis[Math.max(0, seat(cur) - (wf.clientHeight / ROW | 0))]),
 };
-const ARROWS = { ArrowDown: "j", ArrowUp: "k", ArrowRight: "l", ArrowLeft: "h" }, GRID = /^(Arrow|Home|End|Page|Enter| )/;
+const ARROWS = { ArrowDown: "j", ArrowUp: "k", ArrowRight: "l", ArrowLeft: "h" };
+let going = 0; // app.js: g and a letter go to another page
 function onKey(e) {
-  const typing = e.target.closest("input,textarea,select,[contenteditable],dialog"), control = e.target.closest("a,button,summary");
-  if (typing || e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || (GRID.test(e.key) && (control || !wf.contains(e.target)))) return;
+  const plain = e.key.length == 1 && e.key != " ", at = s => e.target.closest(s), gone = Date.now() - going < 1500;
+  going = e.key == "g" ? Date.now() : 0;
+  if (gone || e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || at("input,textarea,select,dialog")) return;
+  if (plain ? localStorage.keys == "off" : e.key != "Escape" && (at("a,button,summary") || !at(".wf"))) return;
   const act = KEYS[ARROWS[e.key] || e.key];
   if (act) { e.preventDefault(); act(); }
 }
@@ -389,9 +384,7 @@ function onClick(e) {
   if (!el || e.ctrlKey || e.metaKey || e.shiftKey || e.button) return;
   e.preventDefault();
   const place = vis[el.k];
-  if (e.target.closest(".tw") && foldable(place)) { cur = place; fold([place], !isOpen(place)); }
-  else if (place < 0) { cur = place; fold([place], !isOpen(place)); }
-  else select(place, true);
+  if (place < 0 || e.target.closest(".tw") && foldable(place)) turn(place); else select(place, true);
   wf.focus({ preventScroll: true });
 }
 
@@ -416,16 +409,21 @@ async function start() {
   if (top > wf.clientHeight - 2 * ROW) wf.scrollTop = top - wf.clientHeight / 2;
   axis(); paint(true); viewport(); counter();
   wf.addEventListener("scroll", () => requestAnimationFrame(() => paint(false)), { passive: true });
-  wf.addEventListener("click", onClick);
+  wf.onclick = onClick;
   document.addEventListener("keydown", onKey);
   new ResizeObserver(() => { measure(); axis(); paint(true); }).observe(wf);
-  dragMap($(".t-map")); resizeDrawer($(".t-grip"));
-  box.form.hidden = $(".t-crit label").hidden = false;
-  $(".t-crit input").addEventListener("change", e => { critOn(e.target.checked); remember(); });
-  box.addEventListener("input", () => { find(box.value); paint(true); remember(); });
-  box.form.addEventListener("submit", e => { e.preventDefault(); cycle(found, e.submitter?.value == "previous" ? -1 : 1); });
-  box.addEventListener("keydown", e => { if (e.key == "Enter") { e.preventDefault(); cycle(found, e.shiftKey ? -1 : 1); } if (e.key == "Escape") { box.blur(); wf.focus(); } });
-  drawer.addEventListener("click", e => { if (e.target.closest(".s-close")) { e.preventDefault(); KEYS.Escape(); } });
+  drag(map, dragMap); drag($(".t-grip"), resize);
+  map.ondblclick = KEYS[0];
+  const check = $(".t-crit input");
+  check.parentNode.hidden = box.form.hidden = false;
+  check.onchange = () => { critOn(check.checked); remember(); };
+  box.oninput = () => { find(box.value); requestAnimationFrame(() => paint(true)); remember(); };
+  box.form.onsubmit = e => { e.preventDefault(); cycle(found, e.submitter?.value == "previous" ? -1 : 1); };
+  box.onkeydown = e => {
+    if (e.key == "Enter") { e.preventDefault(); cycle(found, e.shiftKey ? -1 : 1); }
+    if (e.key == "Escape") wf.focus();
+  };
+  drawer.onclick = e => { if (e.target.closest(".s-close")) { e.preventDefault(); KEYS.Escape(); } };
   page.dataset.ready = Math.round(performance.now());
 }
 if (wf) start();
