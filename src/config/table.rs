@@ -101,10 +101,6 @@ settings! {
     "limits.line_bytes" = limits_line_bytes: ByteSize = "256KiB";
     /// Attributes of one record, span, event or link; more are dropped and counted in its dropped count.
     "limits.attributes" = limits_attributes: Count = "128";
-    /// Time of one query; over it the answer is partial and says so.
-    "limits.query_time" = limits_query_time: Period = "30s";
-    /// Most records or traces in one answer.
-    "limits.query_rows" = limits_query_rows: Count = "10000";
 
     /// A request seen before within this time is acknowledged again and not stored twice. `0` turns it off.
     "ingest.dedup_window" = ingest_dedup_window: Period = "5m";

@@ -16,8 +16,8 @@ export class Server {
     const server = new Server();
     server.#dir = await mkdtemp(join(tmpdir(), "watchpost-browser-"));
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WATCHPOST_")));
-    const ports = ["--listen", "127.0.0.1:0", "--otlp-grpc-listen", "127.0.0.1:0", "--otlp-http-listen", "127.0.0.1:0"];
-    const given = args.includes("--listen") ? ports.slice(2) : ports;
+    const listeners = ["--listen", "--otlp-grpc-listen", "--otlp-http-listen"];
+    const given = listeners.filter((flag) => !args.includes(flag)).flatMap((flag) => [flag, "127.0.0.1:0"]);
     server.#child = spawn(binary, ["--data-dir", join(server.#dir, "data"), ...given, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
     server.#child.stderr.setEncoding("utf8").on("data", (text) => (server.stderr += text));
     const lines = createInterface({ input: server.#child.stdout });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import http2 from "node:http2";
 
 export default async function refusedSenders(tour) {
-  const server = await tour.server(["--listen", "0.0.0.0:0", "--otlp-http-listen", "127.0.0.1:0"]);
+  const server = await tour.server(["--listen", "0.0.0.0:0"]);
   const page = await tour.page();
   await page.goto(await server.setupLink());
   await page.getByLabel("Password").fill("correct horse battery");
