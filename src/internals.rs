@@ -1,8 +1,13 @@
 //! What benches and fuzz targets may call. Only with the feature of that name, never in a release.
+//! Every decoder of foreign bytes has one function here: bytes in, how many records they hold out.
 
 use std::path::Path;
 
 use bytes::Bytes;
+
+use crate::ingest;
+use crate::model::Signal;
+use crate::receive::{loki, otlp_json};
 
 /// Figures of sealing, merging and reading log requests (encoded OTLP); files go to `dir`.
 pub fn measure_log_segments(bodies: &[Bytes], dir: &Path) -> String {
@@ -12,4 +17,66 @@ pub fn measure_log_segments(bodies: &[Bytes], dir: &Path) -> String {
 /// As [`measure_log_segments`], for span requests.
 pub fn measure_span_segments(bodies: &[Bytes], dir: &Path) -> String {
     crate::store::segment::measure::spans(bodies, dir)
+}
+
+/// A decoder of foreign bytes. `None`: refused.
+pub type Decoder = fn(&[u8]) -> Option<usize>;
+
+/// Every decoder with the name of its corpus below `fuzz/corpus`.
+pub const DECODERS: &[(&str, Decoder)] = &[
+    ("otlp_logs", otlp_logs),
+    ("otlp_traces", otlp_traces),
+    ("otlp_json_logs", otlp_json_logs),
+    ("otlp_json_traces", otlp_json_traces),
+    ("loki_protobuf", loki_protobuf),
+    ("loki_json", loki_json),
+];
+
+/// Admission of a decompressed OTLP request, all redaction rules on.
+pub fn otlp_logs(bytes: &[u8]) -> Option<usize> {
+    ingest::records_kept(Signal::Logs, bytes.to_vec()).ok()
+}
+
+/// As [`otlp_logs`].
+pub fn otlp_traces(bytes: &[u8]) -> Option<usize> {
+    ingest::records_kept(Signal::Traces, bytes.to_vec()).ok()
+}
+
+fn otlp_json_logs(bytes: &[u8]) -> Option<usize> {
+    otlp_logs(&otlp_json::transcode(Signal::Logs, bytes).ok()?)
+}
+
+fn otlp_json_traces(bytes: &[u8]) -> Option<usize> {
+    otlp_traces(&otlp_json::transcode(Signal::Traces, bytes).ok()?)
+}
+
+fn loki_protobuf(bytes: &[u8]) -> Option<usize> {
+    otlp_logs(&loki::from_protobuf(bytes).ok()?.request)
+}
+
+fn loki_json(bytes: &[u8]) -> Option<usize> {
+    otlp_logs(&loki::from_json(bytes).ok()?.request)
+}
+
+/// The steps of admission, each alone, for the bench: takes the request it works on.
+pub const STEPS: &[(&str, fn(Vec<u8>, bool) -> usize)] = &[
+    ("hash", |bytes, traces| {
+        ingest::bench::hash(&bytes, signal(traces))
+    }),
+    ("redact", |bytes, traces| {
+        ingest::bench::redact(bytes, signal(traces), false)
+    }),
+    ("redact, all rules", |bytes, traces| {
+        ingest::bench::redact(bytes, signal(traces), true)
+    }),
+    ("admit, no redaction", |bytes, traces| {
+        ingest::bench::admit(bytes, signal(traces), false)
+    }),
+    ("admit", |bytes, traces| {
+        ingest::bench::admit(bytes, signal(traces), true)
+    }),
+];
+
+const fn signal(traces: bool) -> Signal {
+    if traces { Signal::Traces } else { Signal::Logs }
 }

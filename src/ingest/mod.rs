@@ -6,6 +6,8 @@
 #![allow(dead_code)]
 
 mod admit;
+#[cfg(feature = "internals")]
+pub(crate) mod bench;
 mod budget;
 mod dedup;
 mod door;

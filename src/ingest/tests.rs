@@ -432,3 +432,57 @@ fn secrets_are_masked_wherever_they_stand() {
     assert!(admitted.rewritten.is_none());
     assert_eq!(admitted.masked.values().sum::<u64>(), 8);
 }
+
+/// A request of `n` records of one service, as SDKs send them.
+fn many(n: usize, signal: Signal) -> Vec<u8> {
+    let mut records = Vec::new();
+    for i in 0..n {
+        write::message(&mut records, 2, |out| match signal {
+            Signal::Logs => {
+                write::fixed64_field(out, 1, NOW.0 + i as u64);
+                body(out, "order 8f2c-11 was paid with Bearer abcdefgh in 12 ms");
+                text(out, "thread.name", "main");
+                text(out, "session.token", "abc");
+            }
+            Signal::Traces => {
+                write::bytes_field(out, 1, &[1; 16]);
+                write::bytes_field(out, 2, &[2; 8]);
+                write::bytes_field(out, 5, b"GET /cart");
+                write::key_value(out, 9, "http.route", crate::model::ValueRef::Str("/cart"));
+                write::message(out, 11, |out| write::bytes_field(out, 2, b"cache miss"));
+                write::message(out, 13, |out| write::bytes_field(out, 1, &[3; 16]));
+            }
+        });
+    }
+    let mut out = Vec::new();
+    write::message(&mut out, 1, |out| write::message_bytes(out, 2, &records));
+    out
+}
+
+/// Ten times the records: only the growth of a few vectors more allocations, none per record.
+#[test]
+fn admission_allocates_nothing_per_record() {
+    for signal in Signal::ALL {
+        let allocations = |n: usize| {
+            let bytes = many(n, signal);
+            let terms = Terms {
+                redact: CREDENTIALS,
+                ..terms(signal)
+            };
+            let counted = allocation_counter::measure(|| {
+                let admitted = admit(bytes, terms).expect("sound");
+                assert!(admitted.rewritten.is_none());
+                std::mem::forget(admitted);
+            });
+            counted.count_total
+        };
+        // The searcher is built by the first use.
+        allocations(1);
+        let (few, many) = (allocations(1_000), allocations(10_000));
+        assert!(
+            many < few + 24,
+            "{signal:?}: {few} for 1,000 records, {many} for 10,000"
+        );
+        assert!(few < 100, "{signal:?}: {few} for 1,000 records");
+    }
+}
