@@ -164,6 +164,15 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// The stack that hostile nesting must fit in: 64 KB, and more where frames are not optimised. Ten
+/// thousand levels of recursion would take megabytes in either.
+#[cfg(test)]
+pub(crate) const TEST_STACK_BYTES: usize = if cfg!(debug_assertions) {
+    512 << 10
+} else {
+    64 << 10
+};
+
 /// How many records of a request admission would keep; what tests and fuzz targets of the receivers
 /// look at.
 ///

@@ -343,7 +343,7 @@ fn depth_of(value: &Value) -> usize {
     }
 }
 
-/// In a thread of 64 KB, so that recursion without a bound would show.
+/// In a thread with a small stack, so that recursion without a bound would show.
 #[test]
 fn deep_nesting_is_cut_and_marked() {
     let work = || {
@@ -362,13 +362,7 @@ fn deep_nesting_is_cut_and_marked() {
             assert_eq!(marked, depth > DEPTH_MAX);
         }
     };
-    // 64 KB holds the release build; without optimisation frames are about four times as large.
-    let stack = if cfg!(debug_assertions) {
-        256 << 10
-    } else {
-        64 << 10
-    };
-    let thread = std::thread::Builder::new().stack_size(stack).spawn(work);
+    let thread = std::thread::Builder::new().stack_size(crate::ingest::TEST_STACK_BYTES).spawn(work);
     thread.expect("a thread").join().expect("no panic");
 }
 

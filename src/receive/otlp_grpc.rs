@@ -110,7 +110,7 @@ async fn take(
     };
     if compressed && coding == Coding::Identity {
         return Err(Fault::Malformed(
-            "the message is flagged as compressed but grpc-encoding is missing".to_owned(),
+            "not a gRPC message: flagged as compressed, but grpc-encoding is missing".to_owned(),
         ));
     }
     receiver.submit(message, permit).await

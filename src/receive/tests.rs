@@ -162,7 +162,7 @@ fn wrong_values_spoil_only_their_record() {
     }
 }
 
-/// In a thread of 64 KB, so that recursion without a bound would show.
+/// In a thread with a small stack, so that recursion without a bound would show.
 #[test]
 fn deep_json_neither_fails_nor_overflows() {
     let work = || {
@@ -180,13 +180,7 @@ fn deep_json_neither_fails_nor_overflows() {
             );
         }
     };
-    // 64 KB holds the release build; without optimisation frames are about four times as large.
-    let stack = if cfg!(debug_assertions) {
-        256 << 10
-    } else {
-        64 << 10
-    };
-    let thread = std::thread::Builder::new().stack_size(stack).spawn(work);
+    let thread = std::thread::Builder::new().stack_size(crate::ingest::TEST_STACK_BYTES).spawn(work);
     thread.expect("a thread").join().expect("no panic");
 }
 

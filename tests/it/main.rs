@@ -1,7 +1,15 @@
 //! Tests of the real binary over its sockets. One integration binary, so that it links once.
 
 mod commands;
+mod grpc;
 mod http;
 mod ingest;
+mod limits;
 mod listeners;
+mod loki;
+mod otlp_bad;
+mod otlp_grpc;
+mod otlp_http;
+mod redact;
 mod server;
+mod telemetry;
