@@ -18,7 +18,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 /// The whole budget.
 #[derive(Clone, Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     bytes: Arc<Semaphore>,
     total: usize,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Permit {
 }
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Budget {
+    pub(crate) fn new(bytes: usize) -> Budget {
         let total = bytes.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Budget {
             bytes: Arc::new(Semaphore::new(total)),
@@ -40,17 +40,17 @@ impl Budget {
         }
     }
 
-    pub(super) const fn total(&self) -> usize {
+    pub(crate) const fn total(&self) -> usize {
         self.total
     }
 
-    pub(super) fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.total - self.bytes.available_permits()
     }
 
     /// # Errors
     /// [`Refusal::Overloaded`] after [`WAIT_MAX`].
-    pub(super) async fn reserve(&self, bytes: usize) -> Result<Permit, Refusal> {
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<Permit, Refusal> {
         let nothing = self.bytes.clone().try_acquire_many_owned(0);
         let mut permit = Permit {
             budget: self.clone(),

@@ -27,6 +27,8 @@ use crate::observe::sources::Transport;
 pub(crate) use crate::store::Encoding;
 use crate::store::Retention;
 
+#[cfg(test)]
+pub(crate) use budget::Budget;
 pub(crate) use budget::Permit;
 pub(crate) use door::{Door, WriterThread};
 pub(crate) use limits::{DEPTH_MAX, Limits, TRUNCATED};

@@ -362,7 +362,9 @@ fn deep_nesting_is_cut_and_marked() {
             assert_eq!(marked, depth > DEPTH_MAX);
         }
     };
-    let thread = std::thread::Builder::new().stack_size(crate::ingest::TEST_STACK_BYTES).spawn(work);
+    let thread = std::thread::Builder::new()
+        .stack_size(crate::ingest::TEST_STACK_BYTES)
+        .spawn(work);
     thread.expect("a thread").join().expect("no panic");
 }
 

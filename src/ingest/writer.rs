@@ -74,7 +74,7 @@ impl Loop {
                 }
                 let full = closing || waiting.len() >= GROUP_MAX;
                 let group = self.durability == Durability::Sync && !full;
-                next = queue.try_recv().ok().filter(|_| group);
+                next = if group { queue.try_recv().ok() } else { None };
             }
             if !waiting.is_empty() {
                 self.sync(&mut waiting);

@@ -1,7 +1,7 @@
 //! Reading and decompressing bodies within the door's budget and a hard cap (reliability.md O6).
 //!
-//! A bomb costs what it claims until the cap and not a byte more: output grows in one buffer whose
-//! capacity comes from the size the compressed stream declares, or else from the cap.
+//! A bomb costs time and no memory: one that tells its size is refused by it; a stream that is longer
+//! than it says or than a batch packs is first decompressed into nothing, to count.
 
 use std::io::Read;
 use std::time::Duration;
@@ -20,8 +20,18 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// From here on Content-Length is believed and allocated: whoever has sent this much means it.
 const BELIEVED_AFTER_BYTES: usize = 256 << 10;
 
-/// Decompressed between two looks at the budget.
+/// Decompressed between two points where other requests get a turn.
 const STEP_BYTES: usize = 256 << 10;
+
+/// A declared size of up to this many times the compressed one is believed and allocated; batches of
+/// logs pack 5 to 25 times. Over it the stream is decompressed once only to count.
+const TRUSTED_RATIO: usize = 32;
+
+/// The first guess for a stream that declares nothing.
+const GUESS_RATIO: usize = 8;
+
+/// Deflate cannot pack better than 1032:1; a gzip trailer that says so is cut off or a lie.
+const DEFLATE_RATIO_MAX: usize = 1040;
 
 /// Largest window of a zstd frame, 2^23 B = 8 MiB: what RFC 8878 asks decoders to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -52,6 +62,15 @@ impl Coding {
             "zstd" => Ok(Coding::Zstd),
             "deflate" => Ok(Coding::Deflate),
             other => Err(Fault::Coding(other.chars().take(40).collect())),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Coding::Identity => "identity",
+            Coding::Gzip => "gzip",
+            Coding::Zstd => "zstd",
+            Coding::Deflate => "deflate",
         }
     }
 
@@ -144,40 +163,72 @@ pub(crate) async fn decompress(
     max: usize,
     permit: &mut Permit,
 ) -> Result<Vec<u8>, Fault> {
-    let (mut reader, name): (Box<dyn Read + Send + '_>, _) = match coding {
-        Coding::Identity => return Ok(bytes.to_vec()),
-        Coding::Gzip => (
-            Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-            "gzip",
-        ),
-        Coding::Deflate => (
-            Box::new(flate2::bufread::ZlibDecoder::new(bytes)),
-            "deflate",
-        ),
-        Coding::Zstd => (Box::new(zstd_reader(bytes)?), "zstd"),
-    };
-    let mut out = Vec::with_capacity(capacity(coding, bytes, max));
-    loop {
-        let step = STEP_BYTES.min(max + 1 - out.len());
-        permit.grow(step).await?;
-        let read = reader.by_ref().take(step as u64).read_to_end(&mut out);
-        let read = read.map_err(|_| Fault::Compression(name))?;
-        if out.len() > max {
-            return Err(Fault::too_large(out.len() as u64, max));
-        }
-        if read < step {
-            break;
-        }
-        if out.capacity() - out.len() < STEP_BYTES {
-            // The declared size was too small: this is the only time the buffer moves.
-            out.reserve_exact(max + 1 - out.len());
-        }
+    let declared = declared_bytes(coding, bytes);
+    if let Some(declared) = declared.filter(|n| *n > max) {
+        return Err(Fault::too_large(declared as u64, max));
     }
+    let guess = (GUESS_RATIO * bytes.len()).min(max / 8);
+    let expected = declared.filter(|n| *n <= TRUSTED_RATIO * bytes.len());
+    let expected = expected.unwrap_or(guess);
+    permit.grow(expected).await?;
+    let mut inflated = inflate(coding, bytes, expected).await?;
+    if inflated.is_none() {
+        let exact = count(coding, bytes, max).await?;
+        permit.grow(exact - expected).await?;
+        inflated = inflate(coding, bytes, exact).await?;
+    }
+    let mut out = inflated.expect("its length was counted");
     if out.capacity() > 2 * out.len() {
         out.shrink_to_fit();
     }
     permit.shrink(bytes.len() + out.len());
     Ok(out)
+}
+
+/// Decompresses what has at most `size` bytes; `None`: it has more.
+async fn inflate(coding: Coding, bytes: &[u8], size: usize) -> Result<Option<Vec<u8>>, Fault> {
+    let mut reader = reader(coding, bytes)?;
+    let mut out = Vec::with_capacity(size);
+    loop {
+        let step = STEP_BYTES.min(size - out.len());
+        let read = reader.by_ref().take(step as u64).read_to_end(&mut out);
+        let read = read.map_err(|_| Fault::Compression(coding.name()))?;
+        if read < step {
+            return Ok(Some(out));
+        }
+        if out.len() == size {
+            let more = reader.read(&mut [0]);
+            let more = more.map_err(|_| Fault::Compression(coding.name()))?;
+            return Ok((more == 0).then_some(out));
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How long the decompressed bytes are, without keeping them.
+async fn count(coding: Coding, bytes: &[u8], max: usize) -> Result<usize, Fault> {
+    let mut reader = reader(coding, bytes)?;
+    let mut total = 0;
+    while total <= max {
+        let step = reader.by_ref().take(STEP_BYTES as u64);
+        let read = std::io::copy(&mut { step }, &mut std::io::sink());
+        let read = read.map_err(|_| Fault::Compression(coding.name()))?;
+        if read == 0 {
+            return Ok(total);
+        }
+        total += read as usize;
+        tokio::task::yield_now().await;
+    }
+    Err(Fault::too_large(total as u64, max))
+}
+
+fn reader(coding: Coding, bytes: &[u8]) -> Result<Box<dyn Read + Send + '_>, Fault> {
+    Ok(match coding {
+        Coding::Identity => Box::new(bytes),
+        Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+        Coding::Deflate => Box::new(flate2::bufread::ZlibDecoder::new(bytes)),
+        Coding::Zstd => Box::new(zstd_reader(bytes)?),
+    })
 }
 
 fn zstd_reader(bytes: &[u8]) -> Result<zstd::stream::read::Decoder<'static, &[u8]>, Fault> {
@@ -189,23 +240,111 @@ fn zstd_reader(bytes: &[u8]) -> Result<zstd::stream::read::Decoder<'static, &[u8
     Ok(decoder)
 }
 
-/// The buffer's capacity for a stream: what it declares, if it does. Declared sizes over an eighth
-/// of the cap get the cap at once, so that a lie costs at most that eighth more.
-fn capacity(coding: Coding, bytes: &[u8], max: usize) -> usize {
-    let declared = match coding {
-        Coding::Identity => Some(bytes.len()),
-        // RFC 1952: the last four bytes are the size modulo 2^32.
-        Coding::Gzip => bytes
-            .last_chunk()
-            .map(|size| u32::from_le_bytes(*size) as usize),
-        Coding::Zstd => zstd::bulk::Decompressor::upper_bound(bytes),
-        Coding::Deflate => None,
-    };
-    // One byte more, so that a right size is seen to end without growing the buffer.
-    let wanted = declared.unwrap_or(4 * bytes.len()).max(4 << 10) + STEP_BYTES;
-    if wanted > max / 8 {
-        max + 1 + STEP_BYTES
-    } else {
-        wanted
+/// What a compressed stream says about its length, if that can be: it may say too little.
+fn declared_bytes(coding: Coding, bytes: &[u8]) -> Option<usize> {
+    match coding {
+        Coding::Gzip => {
+            // RFC 1952: the last four bytes are the size of the last member modulo 2^32.
+            let size = bytes.last_chunk().map(|size| u32::from_le_bytes(*size))?;
+            let size = usize::try_from(size).ok()?;
+            let whole = bytes.starts_with(&[0x1f, 0x8b]) && size <= DEFLATE_RATIO_MAX * bytes.len();
+            whole.then_some(size)
+        }
+        Coding::Zstd => {
+            let size = zstd::zstd_safe::get_frame_content_size(bytes).ok()??;
+            usize::try_from(size).ok()
+        }
+        Coding::Identity | Coding::Deflate => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::Budget;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(bytes).expect("memory");
+        out.finish().expect("memory")
+    }
+
+    fn deflate(bytes: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(bytes).expect("memory");
+        out.finish().expect("memory")
+    }
+
+    /// zstd as streaming encoders write it, without the size.
+    fn zstd_stream(bytes: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(bytes, 1).expect("memory")
+    }
+
+    const MAX: usize = 1 << 20;
+
+    #[tokio::test]
+    async fn every_length_around_the_limits_comes_back() {
+        let budget = Budget::new(4 * MAX);
+        let text: Vec<u8> = (0..=MAX).map(|i| b"abcdefgh \n"[i * 7 % 10]).collect();
+        for len in [
+            0,
+            1,
+            100,
+            4_096,
+            STEP_BYTES - 1,
+            STEP_BYTES,
+            STEP_BYTES + 1,
+            MAX - 1,
+            MAX,
+        ] {
+            let plain = &text[..len];
+            let two_members = [gzip(&plain[..len / 2]), gzip(&plain[len / 2..])].concat();
+            let bulk = zstd::bulk::compress(plain, 1).expect("memory");
+            for (coding, packed) in [
+                (Coding::Gzip, gzip(plain)),
+                (Coding::Gzip, two_members),
+                (Coding::Deflate, deflate(plain)),
+                (Coding::Zstd, zstd_stream(plain)),
+                (Coding::Zstd, bulk),
+            ] {
+                let mut permit = budget.reserve(packed.len()).await.expect("free");
+                let out = decompress(coding, &packed, MAX, &mut permit).await;
+                assert!(out.as_deref() == Ok(plain), "{coding:?} of {len}");
+                assert_eq!(permit.bytes(), packed.len() + len, "{coding:?} of {len}");
+            }
+        }
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_byte_too_many_is_too_large_and_costs_no_memory() {
+        let budget = Budget::new(MAX / 4);
+        let plain = vec![b'x'; MAX + 1];
+        // Its wrong trailer is only reached by what ends within the limit.
+        let mut lying = gzip(&vec![b'x'; 2 * MAX]);
+        let at = lying.len() - 4;
+        lying[at..].copy_from_slice(&5u32.to_le_bytes());
+        for (coding, packed) in [
+            (Coding::Gzip, gzip(&plain)),
+            (Coding::Gzip, lying),
+            (Coding::Deflate, deflate(&plain)),
+            (Coding::Zstd, zstd_stream(&plain)),
+        ] {
+            let mut permit = budget.reserve(packed.len()).await.expect("free");
+            let out = decompress(coding, &packed, MAX, &mut permit).await;
+            assert_eq!(
+                out,
+                Err(Fault::too_large(out_bytes(&out), MAX)),
+                "{coding:?}"
+            );
+        }
+    }
+
+    fn out_bytes(out: &Result<Vec<u8>, Fault>) -> u64 {
+        match out {
+            Err(Fault::Refused(crate::ingest::Refusal::TooLarge { bytes, .. })) => *bytes,
+            other => panic!("{other:?}"),
+        }
     }
 }

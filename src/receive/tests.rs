@@ -180,7 +180,9 @@ fn deep_json_neither_fails_nor_overflows() {
             );
         }
     };
-    let thread = std::thread::Builder::new().stack_size(crate::ingest::TEST_STACK_BYTES).spawn(work);
+    let thread = std::thread::Builder::new()
+        .stack_size(crate::ingest::TEST_STACK_BYTES)
+        .spawn(work);
     thread.expect("a thread").join().expect("no panic");
 }
 

@@ -114,6 +114,8 @@ impl App {
         let set = |metric, labels: &[&str], value: f64| self.metrics.set(metric, labels, value);
         set(Metric::Info, &[env!("CARGO_PKG_VERSION")], 1.0);
         set(Metric::StartTime, &[], self.started.0 as f64 / 1e9);
+        let used = self.receiver.door.budget_used();
+        set(Metric::BudgetUsedBytes, &[], used as f64);
         let stats = self.store.stats();
         for (signal, figures) in Signal::ALL.iter().zip(&stats.signals) {
             let labels = [signal.name()];

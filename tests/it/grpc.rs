@@ -39,21 +39,23 @@ pub fn call(addr: SocketAddr, path: &str, headers: &[(&str, &str)], body: Vec<u8
         .enable_all()
         .build()
         .expect("a runtime");
-    let work = tokio::time::timeout(TIMEOUT, exchange(addr, path, headers, body));
-    runtime.block_on(work).expect("an answer in time")
+    runtime.block_on(async {
+        let exchange = exchange(addr, path, headers, body);
+        tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .expect("an answer in time")
+    })
 }
 
-async fn exchange(
-    addr: SocketAddr,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Vec<u8>,
-) -> Reply {
-    let stream = tokio::net::TcpStream::connect(addr).await.expect("the server listens");
+async fn exchange(addr: SocketAddr, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {
+    let stream = tokio::net::TcpStream::connect(addr)
+        .await
+        .expect("the server listens");
     let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     let connection = tokio::spawn(connection);
     let mut client = client.ready().await.expect("ready");
-    let mut request = axum::http::Request::post(format!("http://{addr}{path}")).header("te", "trailers");
+    let mut request =
+        axum::http::Request::post(format!("http://{addr}{path}")).header("te", "trailers");
     if !headers.iter().any(|(name, _)| *name == "content-type") {
         request = request.header("content-type", "application/grpc");
     }
@@ -70,10 +72,16 @@ async fn exchange(
         _ = stream.flow_control().release_capacity(data.len());
         bytes.extend_from_slice(&data);
     }
-    let trailers = stream.trailers().await.expect("trailers").unwrap_or_default();
+    let trailers = stream
+        .trailers()
+        .await
+        .expect("trailers")
+        .unwrap_or_default();
     let get = |name: &str| {
         let value = trailers.get(name).or_else(|| head.headers.get(name));
-        value.map(|v| v.to_str().expect("ASCII").to_owned()).unwrap_or_default()
+        value
+            .map(|v| v.to_str().expect("ASCII").to_owned())
+            .unwrap_or_default()
     };
     let details = base64::Engine::decode(
         &base64::engine::general_purpose::STANDARD_NO_PAD,
@@ -109,7 +117,10 @@ fn percent_decoded(text: &str) -> String {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
-            let digits = [bytes.next().expect("a digit"), bytes.next().expect("a digit")];
+            let digits = [
+                bytes.next().expect("a digit"),
+                bytes.next().expect("a digit"),
+            ];
             let digits = std::str::from_utf8(&digits).expect("ASCII");
             out.push(u8::from_str_radix(digits, 16).expect("hexadecimal"));
         } else {

@@ -17,14 +17,25 @@ fn bombs_cost_no_more_than_the_cap() {
     let http = server.otlp_http.expect("listens");
     // One of each first, so that code and allocator are warm.
     let small = logs(vec![log("warm")]);
-    let warm = [("gzip", gzip(&small)), ("zstd", zstd(&small)), ("deflate", deflate(&small))];
+    let warm = [
+        ("gzip", gzip(&small)),
+        ("zstd", zstd(&small)),
+        ("deflate", deflate(&small)),
+    ];
     for (coding, body) in &warm {
         let coding = format!("Content-Encoding: {coding}");
-        assert_eq!(send(http, "POST", "/v1/logs", &[PROTOBUF, &coding], body).status, 200);
+        assert_eq!(
+            send(http, "POST", "/v1/logs", &[PROTOBUF, &coding], body).status,
+            200
+        );
     }
     let before = memory(&server, "VmRSS");
     let bomb = vec![0; 256 << 20];
-    let bombs = [("gzip", gzip(&bomb)), ("zstd", zstd(&bomb)), ("deflate", deflate(&bomb))];
+    let bombs = [
+        ("gzip", gzip(&bomb)),
+        ("zstd", zstd(&bomb)),
+        ("deflate", deflate(&bomb)),
+    ];
     for (coding, body) in &bombs {
         assert!(bomb.len() / body.len() >= 990, "{coding} packs 1000:1");
         let line = format!("Content-Encoding: {coding}");
@@ -32,22 +43,46 @@ fn bombs_cost_no_more_than_the_cap() {
         assert_eq!(answer.status, 413, "{coding}: {}", answer.text());
         assert_eq!(answer.header("retry-after"), "", "a retry would not help");
     }
-    let compressed = framed(1, &bombs[0].1);
-    let reply = grpc::call(server.http, TRACES, &[("grpc-encoding", "gzip")], compressed);
+    // One that lies about its size, so that only decompressing tells.
+    let mut lying = bombs[0].1.clone();
+    let at = lying.len() - 4;
+    lying[at..].copy_from_slice(&100u32.to_le_bytes());
+    let gz = "Content-Encoding: gzip";
+    assert_eq!(
+        send(http, "POST", "/v1/traces", &[PROTOBUF, gz], &lying).status,
+        413
+    );
+    let compressed = framed(1, &lying);
+    let reply = grpc::call(
+        server.http,
+        TRACES,
+        &[("grpc-encoding", "gzip")],
+        compressed,
+    );
     assert_eq!((reply.code, reply.details.len()), (8, 0));
     let body = snappy(&bomb[..64 << 20]);
-    assert_eq!(send(server.http, "POST", "/loki/api/v1/push", &[PROTOBUF], &body).status, 413);
+    assert_eq!(
+        send(server.http, "POST", "/loki/api/v1/push", &[PROTOBUF], &body).status,
+        413
+    );
     let rise = memory(&server, "VmHWM").saturating_sub(before);
     let cap = 256_000_000 / 16 + (8 << 20);
-    assert!(rise <= cap, "memory rose by {rise} bytes, {cap} are allowed");
+    assert!(
+        rise <= cap,
+        "memory rose by {rise} bytes, {cap} are allowed"
+    );
     assert_eq!(metric(&server, "watchpost_ingest_budget_used_bytes"), 0.0);
 }
 
 /// A request that has sent most of its body and waits.
 fn stalled(server: &Server, bytes: usize, sent: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.otlp_http.expect("listens")).expect("listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    let head = format!("POST /v1/traces HTTP/1.1\r\nHost: localhost\r\n{PROTOBUF}\r\nContent-Length: {bytes}\r\n\r\n");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\n{PROTOBUF}\r\nContent-Length: {bytes}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).expect("sent");
     stream.write_all(&vec![0x0a; sent]).expect("sent");
     stream
@@ -57,31 +92,73 @@ fn stalled(server: &Server, bytes: usize, sent: usize) -> TcpStream {
 fn over_the_budget_senders_are_told_to_come_back_and_those_inside_are_served() {
     // A budget of 16 MB, requests of up to 4 MB.
     let server = Server::with(&["--listen", "127.0.0.1:0", "--memory-limit", "64MB"]);
-    let holders: Vec<_> = (0..4).map(|_| stalled(&server, 4_000_000, 3_900_000)).collect();
-    for _ in 0..1_000 {
-        if metric(&server, "watchpost_ingest_budget_used_bytes") >= 15_600_000.0 {
-            break;
-        }
+    let holders: Vec<_> = (0..4)
+        .map(|_| stalled(&server, 4_000_000, 3_900_000))
+        .collect();
+    let used = || metric(&server, "watchpost_ingest_budget_used_bytes");
+    let mut looks = 0;
+    while used() < 15_600_000.0 {
+        looks += 1;
+        assert!(
+            looks < 1_000,
+            "the holders' bytes are in the budget: {}",
+            used()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let big = logs(vec![log(&"x".repeat(900_000))]);
     let started = Instant::now();
-    let refused = send(server.otlp_http.expect("listens"), "POST", "/v1/logs", &[PROTOBUF], &big);
-    assert_eq!((refused.status, refused.header("retry-after")), (429, "2"), "{}", refused.text());
+    let refused = send(
+        server.otlp_http.expect("listens"),
+        "POST",
+        "/v1/logs",
+        &[PROTOBUF],
+        &big,
+    );
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (429, "2"),
+        "{}",
+        refused.text()
+    );
     let waited = started.elapsed();
-    assert!(waited >= Duration::from_millis(900), "{waited:?}: a second is worth waiting");
-    let reply = grpc::call(server.otlp_grpc.expect("listens"), grpc::LOGS, &[], framed(0, &big));
+    assert!(
+        waited >= Duration::from_millis(900),
+        "{waited:?}: a second is worth waiting"
+    );
+    let reply = grpc::call(
+        server.otlp_grpc.expect("listens"),
+        grpc::LOGS,
+        &[],
+        framed(0, &big),
+    );
     assert_eq!(reply.code, 8);
     let retry_info = b"type.googleapis.com/google.rpc.RetryInfo";
-    let told = reply.details.windows(retry_info.len()).any(|part| part == retry_info);
+    let told = reply
+        .details
+        .windows(retry_info.len())
+        .any(|part| part == retry_info);
     assert!(told, "RESOURCE_EXHAUSTED with RetryInfo is worth a retry");
-    let used = metric(&server, "watchpost_ingest_budget_used_bytes");
-    assert!(used <= metric(&server, "watchpost_ingest_budget_bytes"), "{used}");
+    let budget = metric(&server, "watchpost_ingest_budget_bytes");
+    assert_eq!(budget, 16_000_000.0);
+    assert!(used() <= budget, "{}", used());
     let small = logs(vec![log("small")]);
-    let inside = send(server.otlp_http.expect("listens"), "POST", "/v1/logs", &[PROTOBUF], &small);
+    let inside = send(
+        server.otlp_http.expect("listens"),
+        "POST",
+        "/v1/logs",
+        &[PROTOBUF],
+        &small,
+    );
     assert_eq!(inside.status, 200, "what fits is served");
     drop(holders);
-    let again = send(server.otlp_http.expect("listens"), "POST", "/v1/logs", &[PROTOBUF], &big);
+    let again = send(
+        server.otlp_http.expect("listens"),
+        "POST",
+        "/v1/logs",
+        &[PROTOBUF],
+        &big,
+    );
     assert_eq!(again.status, 200, "at once, when there is room");
 }
 

@@ -27,15 +27,26 @@ fn protobuf(labels: &str, line: &str) -> Vec<u8> {
 #[test]
 fn both_forms_are_taken_and_counted_under_their_service() {
     let server = Server::start();
-    let snappy_body = snappy(&protobuf(r#"{container="cart", level="warn"}"#, "low stock"));
+    let snappy_body = snappy(&protobuf(
+        r#"{container="cart", level="warn"}"#,
+        "low stock",
+    ));
     for headers in [
         // Promtail, Alloy, Docker's driver; then Vector, which names the encoding; then curl.
         &["Content-Type: application/x-protobuf"][..],
-        &["Content-Type: application/x-protobuf", "Content-Encoding: snappy"],
+        &[
+            "Content-Type: application/x-protobuf",
+            "Content-Encoding: snappy",
+        ],
         &[],
     ] {
         let answer = send(server.http, "POST", PUSH, headers, &snappy_body);
-        assert_eq!((answer.status, answer.body.len()), (204, 0), "{headers:?}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (204, 0),
+            "{headers:?}: {}",
+            answer.text()
+        );
     }
     let json = format!(
         r#"{{"streams":[{{"stream":{{"job":"shop"}},"values":[["{}","one"],["{}","two",{{"user":"ann"}}]]}}]}}"#,
@@ -43,9 +54,14 @@ fn both_forms_are_taken_and_counted_under_their_service() {
         now_ns()
     );
     let headers = ["Content-Type: application/json", "Content-Encoding: gzip"];
-    assert_eq!(send(server.http, "POST", PUSH, &headers, &gzip(json.as_bytes())).status, 204);
+    assert_eq!(
+        send(server.http, "POST", PUSH, &headers, &gzip(json.as_bytes())).status,
+        204
+    );
     let accepted = |service: &str| {
-        let series = format!(r#"watchpost_ingest_accepted_records_total{{signal="logs",service="{service}"}}"#);
+        let series = format!(
+            r#"watchpost_ingest_accepted_records_total{{signal="logs",service="{service}"}}"#
+        );
         metric(&server, &series)
     };
     assert_eq!((accepted("cart"), accepted("shop")), (1.0, 2.0));

@@ -16,13 +16,22 @@ fn post(server: &Server, path: &str, content_type: &str, coding: &str, body: &[u
         headers.push(format!("Content-Encoding: {coding}"));
     }
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    send(server.otlp_http.expect("listens"), "POST", path, &headers, body)
+    send(
+        server.otlp_http.expect("listens"),
+        "POST",
+        path,
+        &headers,
+        body,
+    )
 }
 
 #[test]
 fn every_encoding_is_taken_and_full_success_is_an_empty_answer() {
     let server = Server::start();
-    for (number, coding) in ["", "identity", "gzip", "zstd", "deflate", "GZIP"].iter().enumerate() {
+    for (number, coding) in ["", "identity", "gzip", "zstd", "deflate", "GZIP"]
+        .iter()
+        .enumerate()
+    {
         let plain = logs(vec![log(&format!("number {number}"))]);
         let body = match coding.to_ascii_lowercase().as_str() {
             "gzip" => gzip(&plain),
@@ -31,12 +40,23 @@ fn every_encoding_is_taken_and_full_success_is_an_empty_answer() {
             _ => plain,
         };
         let answer = post(&server, "/v1/logs", PROTOBUF, coding, &body);
-        assert_eq!((answer.status, answer.body.len()), (200, 0), "{coding}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (200, 0),
+            "{coding}: {}",
+            answer.text()
+        );
         assert_eq!(answer.header("content-type"), PROTOBUF);
     }
     let accepted = r#"watchpost_ingest_accepted_records_total{signal="logs",service="shop"}"#;
     assert_eq!(metric(&server, accepted), 6.0);
-    let json = post(&server, "/v1/traces", "application/json; charset=utf-8", "", b"{}");
+    let json = post(
+        &server,
+        "/v1/traces",
+        "application/json; charset=utf-8",
+        "",
+        b"{}",
+    );
     assert_eq!((json.status, json.text().as_str()), (200, "{}"));
     let empty = post(&server, "/v1/traces", PROTOBUF, "", b"");
     assert_eq!((empty.status, empty.body.len()), (200, 0));
@@ -53,11 +73,15 @@ fn a_bad_record_is_named_and_the_rest_is_kept() {
     let response = ExportTraceServiceResponse::decode(&answer.body[..]).expect("protobuf");
     let partial = response.partial_success.expect("something was left out");
     assert_eq!(partial.rejected_spans, 1);
-    let expect = "1 of 3 spans rejected: record 1: an id has 5 bytes (a trace id has 16, a span id 8)";
+    let expect =
+        "1 of 3 spans rejected: record 1: an id has 5 bytes (a trace id has 16, a span id 8)";
     assert_eq!(partial.error_message, expect);
     let rejected = r#"watchpost_ingest_rejected_records_total{signal="traces",service="shop",reason="bad_id"}"#;
     assert_eq!(metric(&server, rejected), 1.0);
-    assert_eq!(metric(&server, r#"watchpost_store_head_rows{signal="traces"}"#), 2.0);
+    assert_eq!(
+        metric(&server, r#"watchpost_store_head_rows{signal="traces"}"#),
+        2.0
+    );
 }
 
 #[test]
@@ -69,7 +93,8 @@ fn what_was_cut_or_mended_is_a_warning() {
     let response = ExportLogsServiceResponse::decode(&answer.body[..]).expect("protobuf");
     let partial = response.partial_success.expect("a warning");
     assert_eq!(partial.rejected_log_records, 0);
-    let expect = "1 log records over a limit were cut and marked with watchpost.truncated (limits.*)";
+    let expect =
+        "1 log records over a limit were cut and marked with watchpost.truncated (limits.*)";
     assert_eq!(partial.error_message, expect);
     let cut = r#"watchpost_ingest_truncated_records_total{signal="logs",service="shop",limit="name_bytes"}"#;
     assert_eq!(metric(&server, cut), 1.0);
@@ -88,16 +113,29 @@ fn metrics_are_refused_point_by_point_until_they_are_kept() {
     let json = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
         {"name":"a","gauge":{"dataPoints":[{"asInt":"1"},{"asInt":2}]}},
         {"name":"b","sum":{"dataPoints":[{}],"isMonotonic":true}}]}]}]}"#;
-    let answer = post(&server, "/v1/metrics", "application/json", "", json.as_bytes());
+    let answer = post(
+        &server,
+        "/v1/metrics",
+        "application/json",
+        "",
+        json.as_bytes(),
+    );
     assert_eq!(answer.status, 200);
     let partial = &answer.json()["partialSuccess"];
     assert_eq!(partial["rejectedDataPoints"], "3");
     let message = partial["errorMessage"].as_str().expect("a message");
-    assert!(message.starts_with("metrics are not kept by this version"), "{message}");
+    assert!(
+        message.starts_with("metrics are not kept by this version"),
+        "{message}"
+    );
     // ResourceMetrics > ScopeMetrics > Metric > Sum > two points.
     let binary = [0x0a, 10, 0x12, 8, 0x12, 6, 0x3a, 4, 0x0a, 0, 0x0a, 0];
     let answer = post(&server, "/v1/metrics", PROTOBUF, "", &binary);
-    assert_eq!(answer.body[..4], [0x0a, answer.body[1], 0x08, 2], "rejected_data_points: 2");
+    assert_eq!(
+        answer.body[..4],
+        [0x0a, answer.body[1], 0x08, 2],
+        "rejected_data_points: 2"
+    );
 }
 
 #[test]
@@ -106,14 +144,25 @@ fn retries_are_acknowledged_and_kept_once() {
     let body = traces(vec![span("once", 7)]);
     for attempt in 0..5 {
         // Compressed or not, it is the same request.
-        let (coding, bytes) = if attempt % 2 == 0 { ("", body.clone()) } else { ("gzip", gzip(&body)) };
-        assert_eq!(post(&server, "/v1/traces", PROTOBUF, coding, &bytes).status, 200);
+        let (coding, bytes) = if attempt % 2 == 0 {
+            ("", body.clone())
+        } else {
+            ("gzip", gzip(&body))
+        };
+        let answer = post(&server, "/v1/traces", PROTOBUF, coding, &bytes);
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
     let rows = r#"watchpost_store_head_rows{signal="traces"}"#;
     let repeated = r#"watchpost_ingest_deduplicated_requests_total{signal="traces"}"#;
-    assert_eq!((metric(&server, rows), metric(&server, repeated)), (1.0, 4.0));
+    assert_eq!(
+        (metric(&server, rows), metric(&server, repeated)),
+        (1.0, 4.0)
+    );
     server.kill();
     let server = server.again();
     assert_eq!(post(&server, "/v1/traces", PROTOBUF, "", &body).status, 200);
-    assert_eq!((metric(&server, rows), metric(&server, repeated)), (1.0, 1.0));
+    assert_eq!(
+        (metric(&server, rows), metric(&server, repeated)),
+        (1.0, 1.0)
+    );
 }

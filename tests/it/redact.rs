@@ -35,7 +35,10 @@ fn check_clean(server: &Server, canaries: &[&str]) {
         let files = files_with(&server.data_dir(), canary, &mut found);
         assert!(files >= 2, "the catalogue and the log are there");
         assert!(found.is_empty(), "{canary} is in {found:?}");
-        assert!(!server.stderr().contains(canary), "{canary} is in the own log");
+        assert!(
+            !server.stderr().contains(canary),
+            "{canary} is in the own log"
+        );
     }
 }
 
@@ -47,10 +50,19 @@ fn secrets(tag: &str) -> Vec<u8> {
         r#"{{"user":"ann","password":"canary-{tag}-body","nested":{{"api_key":"canary-{tag}-key"}}}}"#
     ));
     record.attributes = vec![
-        pair("http.request.header.authorization", &format!("Basic canary-{tag}-auth")),
-        pair("http.request.header.cookie", &format!("sid=canary-{tag}-cookie")),
+        pair(
+            "http.request.header.authorization",
+            &format!("Basic canary-{tag}-auth"),
+        ),
+        pair(
+            "http.request.header.cookie",
+            &format!("sid=canary-{tag}-cookie"),
+        ),
         pair("note", &format!("sent Bearer canary-{tag}-bearer to {JWT}")),
-        pair("url.full", &format!("https://shop/?token=canary-{tag}-query&page=2")),
+        pair(
+            "url.full",
+            &format!("https://shop/?token=canary-{tag}-query&page=2"),
+        ),
         pair("visible", &format!("plain-{tag}")),
     ];
     logs(vec![record])
@@ -62,30 +74,72 @@ fn credentials_are_masked_before_anything_is_written() {
     let http = server.otlp_http.expect("listens");
     let gz = [PROTOBUF, "Content-Encoding: gzip"];
     let zs = [PROTOBUF, "Content-Encoding: zstd"];
-    assert_eq!(send(http, "POST", "/v1/logs", &[PROTOBUF], &secrets("plain")).status, 200);
-    assert_eq!(send(http, "POST", "/v1/logs", &gz, &gzip(&secrets("gzip"))).status, 200);
-    assert_eq!(send(http, "POST", "/v1/logs", &zs, &zstd(&secrets("zstd"))).status, 200);
+    assert_eq!(
+        send(http, "POST", "/v1/logs", &[PROTOBUF], &secrets("plain")).status,
+        200
+    );
+    assert_eq!(
+        send(http, "POST", "/v1/logs", &gz, &gzip(&secrets("gzip"))).status,
+        200
+    );
+    assert_eq!(
+        send(http, "POST", "/v1/logs", &zs, &zstd(&secrets("zstd"))).status,
+        200
+    );
     let grpc = server.otlp_grpc.expect("listens");
     let headers = [("grpc-encoding", "gzip")];
-    assert_eq!(grpc::call(grpc, LOGS, &headers, framed(1, &gzip(&secrets("grpc")))).code, 0);
+    assert_eq!(
+        grpc::call(grpc, LOGS, &headers, framed(1, &gzip(&secrets("grpc")))).code,
+        0
+    );
     let json = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"password=canary-json visible-json"}}]}]}]}"#;
     let json_type = ["Content-Type: application/json"];
-    assert_eq!(send(http, "POST", "/v1/logs", &json_type, json.as_bytes()).status, 200);
-    let loki = r#"{"streams":[{"stream":{"app":"shop"},"values":[["1","x",{"token":"canary-loki"}]]}]}"#;
+    assert_eq!(
+        send(http, "POST", "/v1/logs", &json_type, json.as_bytes()).status,
+        200
+    );
+    let loki =
+        r#"{"streams":[{"stream":{"app":"shop"},"values":[["1","x",{"token":"canary-loki"}]]}]}"#;
     let loki = loki.replace("\"1\"", &format!("\"{}\"", crate::telemetry::now_ns()));
-    assert_eq!(send(server.http, "POST", "/loki/api/v1/push", &json_type, loki.as_bytes()).status, 204);
+    assert_eq!(
+        send(
+            server.http,
+            "POST",
+            "/loki/api/v1/push",
+            &json_type,
+            loki.as_bytes()
+        )
+        .status,
+        204
+    );
     let mut spanned = span("GET /login?password=canary-name", 9);
     spanned.attributes = vec![pair("db.password", "canary-span")];
-    assert_eq!(send(http, "POST", "/v1/traces", &gz, &gzip(&traces(vec![spanned]))).status, 200);
+    assert_eq!(
+        send(
+            http,
+            "POST",
+            "/v1/traces",
+            &gz,
+            &gzip(&traces(vec![spanned]))
+        )
+        .status,
+        200
+    );
     let broken = br#"{"password":"canary-broken""#;
-    assert_eq!(send(http, "POST", "/v1/logs", &json_type, broken).status, 400);
+    assert_eq!(
+        send(http, "POST", "/v1/logs", &json_type, broken).status,
+        400
+    );
 
     check_clean(&server, &["canary", "eyJ"]);
     // What is no secret is there, in the log as it came.
     let mut found = Vec::new();
     files_with(&server.data_dir(), "plain-gzip", &mut found);
     assert!(!found.is_empty(), "the rest of a masked request is kept");
-    let masked = metric(&server, r#"watchpost_ingest_redacted_values_total{signal="logs",rule="bearer"}"#);
+    let masked = metric(
+        &server,
+        r#"watchpost_ingest_redacted_values_total{signal="logs",rule="bearer"}"#,
+    );
     assert_eq!(masked, 4.0);
     // After a clean stop everything is in its final place.
     assert_eq!(server.stop(), Some(0));
@@ -97,10 +151,16 @@ fn a_request_without_secrets_is_logged_as_it_came() {
     let server = Server::start();
     let body = gzip(&logs(vec![log(&"nothing to hide here. ".repeat(100))]));
     let headers = [PROTOBUF, "Content-Encoding: gzip"];
-    assert_eq!(send(server.http, "POST", "/v1/logs", &headers, &body).status, 200);
+    assert_eq!(
+        send(server.http, "POST", "/v1/logs", &headers, &body).status,
+        200
+    );
     let mut found = Vec::new();
     files_with(&server.data_dir(), "nothing to hide", &mut found);
-    assert!(found.is_empty(), "compressed bytes are not inflated for the log: {found:?}");
+    assert!(
+        found.is_empty(),
+        "compressed bytes are not inflated for the log: {found:?}"
+    );
 }
 
 #[test]
@@ -110,8 +170,13 @@ fn cards_and_emails_are_masked_when_asked_for() {
     std::fs::write(&file, "[ingest]\nredact = \"credentials,cards,emails\"\n").expect("written");
     let file = file.display().to_string();
     let server = Server::with(&["--listen", "127.0.0.1:0", "--config", &file]);
-    let body = logs(vec![log("ann.canary@example.com paid with 4111 1111 1111 1111, order 4111111111111112")]);
-    assert_eq!(send(server.http, "POST", "/v1/logs", &[PROTOBUF], &body).status, 200);
+    let body = logs(vec![log(
+        "ann.canary@example.com paid with 4111 1111 1111 1111, order 4111111111111112",
+    )]);
+    assert_eq!(
+        send(server.http, "POST", "/v1/logs", &[PROTOBUF], &body).status,
+        200
+    );
     check_clean(&server, &["ann.canary", "4111 1111"]);
     let mut found = Vec::new();
     files_with(&server.data_dir(), "order 4111111111111112", &mut found);

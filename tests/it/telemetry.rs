@@ -15,7 +15,9 @@ use prost::Message;
 use crate::server::Server;
 
 pub fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     u64::try_from(since.as_nanos()).expect("before 2554")
 }
 
@@ -106,14 +108,18 @@ pub fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn snappy(bytes: &[u8]) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(bytes).expect("memory")
+    snap::raw::Encoder::new()
+        .compress_vec(bytes)
+        .expect("memory")
 }
 
 /// The value of a series of `/metrics`, 0 when there is none.
 #[track_caller]
 pub fn metric(server: &Server, series: &str) -> f64 {
     let text = server.get("/metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().expect("a number"))
 }
 
@@ -122,7 +128,9 @@ pub fn metric(server: &Server, series: &str) -> f64 {
 pub fn memory(server: &Server, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()));
     let status = status.expect("the server runs");
-    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+    let found = status
+        .lines()
+        .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
     let kib = found.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.expect("a number of kB") * 1024
 }
