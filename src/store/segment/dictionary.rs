@@ -200,6 +200,12 @@ impl<S> Dictionary<S> {
         })
     }
 
+    /// Heap bytes, roughly: a shape is counted with eight attributes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let strings = self.resources.heap_bytes() + self.scopes.heap_bytes();
+        strings + self.texts.heap_bytes() + self.shapes.len() * (size_of::<S>() + 64)
+    }
+
     pub(crate) fn n_resources(&self) -> usize {
         self.resources.len()
     }

@@ -147,12 +147,12 @@ impl<F: Format> Segment<F> {
         facts.rows != 0 && range.overlaps(facts.first, facts.last)
     }
 
-    /// Memory held for the directory (dictionaries add about as much once used), in bytes.
+    /// Memory held for the directory and the dictionaries used so far, in bytes.
     pub(crate) fn cached_bytes(&self) -> usize {
-        let loaded = self.slot();
-        loaded
-            .as_ref()
-            .map_or(0, |loaded| loaded.directory.heap_bytes())
+        self.slot().as_ref().map_or(0, |loaded| {
+            let used = loaded.dictionaries.iter().filter_map(OnceLock::get);
+            loaded.directory.heap_bytes() + used.map(Dictionary::heap_bytes).sum::<usize>()
+        })
     }
 
     /// Drops the cached directory and dictionaries; units in use keep theirs.

@@ -102,6 +102,10 @@ impl Strings {
         self.rows.len()
     }
 
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + self.rows.capacity() * 8
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Damage> {
         let too_long = |_| Damage("the strings of a column have more than 4 GiB");
         let start = u32::try_from(self.bytes.len()).map_err(too_long)?;
@@ -138,6 +142,10 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.text.capacity() + self.rows.capacity() * 8
+    }
+
     /// The text of a row; rows are below the count the column was decoded with.
     pub(crate) fn get(&self, row: usize) -> &str {
         let (start, len) = self.rows[row];

@@ -71,6 +71,8 @@ struct OpenBlock {
 struct Scratch {
     key: Vec<u8>,
     hex: Vec<u8>,
+    own_trace: OwnId,
+    own_span: OwnId,
 }
 
 impl LogWriter {
@@ -237,8 +239,7 @@ impl OpenBlock {
     /// A body with the record's own ids replaced by one byte each: real logs repeat them, and 48
     /// random hexadecimal digits are most of what is left of a compressed line.
     fn push_body_text(&mut self, text: &str, log: &LogView<'_>) {
-        let start = self.bodies.arena.len();
-        let hex = &mut self.scratch.hex;
+        let (text, hex) = (text.as_bytes(), &mut self.scratch.hex);
         hex.clear();
         if let Some(id) = log.trace_id {
             push_hex(hex, &id.0);
@@ -248,8 +249,23 @@ impl OpenBlock {
             push_hex(hex, &id.0);
         }
         let (trace, span) = hex.split_at(n_trace);
-        let marks = [(trace, OWN_TRACE), (span, OWN_SPAN)];
-        put_marked(&mut self.bodies.arena, text.as_bytes(), marks);
+        let trace_at = self.scratch.own_trace.find(text, trace);
+        let span_at = self.scratch.own_span.find(text, span);
+        let mut marks = [
+            (trace_at, trace.len(), OWN_TRACE),
+            (span_at, span.len(), OWN_SPAN),
+        ];
+        marks.sort_unstable();
+        let (start, mut done) = (self.bodies.arena.len(), 0);
+        for (at, len, mark) in marks {
+            // Marks may overlap when a span id is part of its trace id: the first one stays.
+            if let Some(at) = at.filter(|at| *at >= done) {
+                self.bodies.arena.extend_from_slice(&text[done..at]);
+                self.bodies.arena.push(mark);
+                done = at + len;
+            }
+        }
+        self.bodies.arena.extend_from_slice(&text[done..]);
         self.bodies.push_since(start);
     }
 
@@ -298,6 +314,8 @@ impl OpenBlock {
 
     fn clear(&mut self) {
         self.levels = 0;
+        self.scratch.own_trace = OwnId::default();
+        self.scratch.own_span = OwnId::default();
         self.shapes.clear();
         for column in [
             &mut self.resources,
@@ -315,34 +333,35 @@ impl OpenBlock {
     }
 }
 
-/// Appends `text` with each occurrence of an id replaced by its mark; an empty id occurs nowhere.
-fn put_marked(out: &mut Vec<u8>, text: &[u8], marks: [(&[u8], u8); 2]) {
-    let find = |id: &[u8], from: usize| {
-        let rest = &text[from..];
-        if id.is_empty() || rest.len() < id.len() {
+/// Searches that fail in a row before only one record in [`FINDS_SKIPPED`] is searched.
+const MISSES_MAX: u32 = 32;
+const FINDS_SKIPPED: u32 = 8;
+
+/// Finds an id in the bodies of a block. It looks where the last record had its id before it searches,
+/// and hardly searches where bodies have no ids: a missed one costs bytes, never truth.
+#[derive(Debug, Default)]
+struct OwnId {
+    last_at: usize,
+    misses: u32,
+}
+
+impl OwnId {
+    fn find(&mut self, text: &[u8], id: &[u8]) -> Option<usize> {
+        if id.is_empty() || text.len() < id.len() {
             return None;
         }
-        memmem::find(rest, id).map(|at| from + at)
-    };
-    let mut next = marks.map(|(id, _)| find(id, 0));
-    let mut done = 0;
-    loop {
-        let which = match next {
-            [Some(trace), Some(span)] => usize::from(span < trace),
-            [Some(_), None] => 0,
-            [None, Some(_)] => 1,
-            [None, None] => break,
-        };
-        let (id, mark) = marks[which];
-        let at = next[which].expect("this one was found");
-        out.extend_from_slice(&text[done..at]);
-        out.push(mark);
-        done = at + id.len();
-        for (found, (id, _)) in next.iter_mut().zip(marks) {
-            if found.is_some_and(|at| at < done) {
-                *found = find(id, done);
-            }
+        if text.get(self.last_at..self.last_at + id.len()) == Some(id) {
+            return Some(self.last_at);
         }
+        if self.misses >= MISSES_MAX && !self.misses.is_multiple_of(FINDS_SKIPPED) {
+            self.misses += 1;
+            return None;
+        }
+        let found = memmem::find(text, id);
+        match found {
+            Some(at) => (self.last_at, self.misses) = (at, 0),
+            None => self.misses = self.misses.saturating_add(1),
+        }
+        found
     }
-    out.extend_from_slice(&text[done..]);
 }
