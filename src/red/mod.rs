@@ -2,8 +2,10 @@
 //! rebuilt from the WAL. Here they are only read and summed up; never per span.
 #![allow(dead_code)]
 
+mod read;
 mod services;
 
+pub(crate) use read::{ServicesAnswer, operations, services};
 pub(crate) use services::{Operations, Services};
 
 use crate::model::Timestamp;
@@ -32,6 +34,26 @@ pub(crate) struct ServiceRow {
     pub(crate) logs_per_min: f64,
     /// Log records of level ERROR and FATAL.
     pub(crate) log_errors_per_min: f64,
+}
+
+impl ServiceRow {
+    /// A service without spans in the range.
+    pub(crate) fn unseen(name: String, last_seen: Timestamp) -> ServiceRow {
+        ServiceRow {
+            name,
+            requests: 0,
+            requests_per_s: 0.0,
+            error_ratio: 0.0,
+            p50_ns: None,
+            p95_ns: None,
+            p99_ns: None,
+            spark: Vec::new(),
+            version: None,
+            last_seen,
+            logs_per_min: 0.0,
+            log_errors_per_min: 0.0,
+        }
+    }
 }
 
 /// One part of the range.

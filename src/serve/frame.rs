@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::format;
 use super::shell::{Health, HealthTone, ShellData};
+use super::spark::RIBBON_BARS;
 use super::state::App;
 use crate::config::AccessMode;
-use crate::model::Timestamp;
+use crate::model::{TimeRange, Timestamp};
 use crate::observe::{Metric, Metrics};
+use crate::query::QueryError;
+use crate::red::Services;
 use crate::store::meta;
 
 /// Readings are taken at most this often, by whoever looks.
@@ -144,6 +147,22 @@ impl App {
             errors: Vec::new(),
             health: self.health(beat),
             account: None,
+        }
+    }
+
+    /// [`App::shell_data`] with the errors of a range for the time ribbon. A page is shown without
+    /// them rather than not at all.
+    pub(crate) async fn frame(&self, range: TimeRange) -> ShellData {
+        let errors = self.ask("time ribbon", move |engine, _| {
+            let mut services = Services::new(range, RIBBON_BARS);
+            let read = engine.snapshot()?.red(range, &mut |row| services.add(row));
+            read.map_err(|e| QueryError::Store(e.to_string()))?;
+            Ok(services.errors().to_vec())
+        });
+        let errors = errors.await.unwrap_or_default();
+        ShellData {
+            errors,
+            ..self.shell_data()
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod search;
 pub(crate) mod settings;
 mod snippets;
 pub(crate) mod start;
+mod storage;
 pub(crate) mod theme;
 pub(crate) mod trace;
 pub(crate) mod traces;

@@ -7,15 +7,18 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use crate::model::TimeRange;
 use crate::observe::Metric;
-use crate::red::{ServiceRow, SparkPoint};
+use crate::observe::sources::{Sender, SenderKey};
+use crate::red::{self, ServiceRow, SparkPoint};
+use crate::serve::error::Failure;
 use crate::serve::format::{self, TimeText, Zone};
 use crate::serve::page::html;
 use crate::serve::page_url::PageUrl;
-use crate::serve::palette::service_class;
+use crate::serve::pages::colours::Colours;
 use crate::serve::request::PageRequest;
-use crate::serve::shell::{Section, Shell};
-use crate::serve::spark::{Spark, Tone};
+use crate::serve::shell::{Section, Shell, ShellData};
+use crate::serve::spark::{RIBBON_BARS, Spark, Tone};
 use crate::serve::state::{App, Shared};
 
 /// Services in the table; the rest is counted and found by search.
@@ -41,6 +44,8 @@ pub(crate) struct OverviewPage {
     pub(crate) more: usize,
     /// Nothing has ever been received.
     pub(crate) empty: bool,
+    /// Not everything could be read: figures are too small.
+    pub(crate) partial: bool,
     /// Name and value of the line about ourselves.
     pub(crate) own: Vec<(&'static str, String)>,
 }
@@ -175,7 +180,8 @@ const COLUMNS: [ColumnSpec; 8] = [
 pub(crate) struct Overview<'a> {
     pub(crate) url: &'a PageUrl,
     pub(crate) services: Vec<ServiceRow>,
-    pub(crate) colour: &'a dyn Fn(&str) -> u32,
+    pub(crate) partial: bool,
+    pub(crate) colours: &'a Colours,
     pub(crate) now_ns: u64,
     pub(crate) zone: &'a Zone,
     pub(crate) empty: bool,
@@ -183,28 +189,68 @@ pub(crate) struct Overview<'a> {
 }
 
 /// `GET /`.
-pub(crate) async fn show(State(app): State<Shared>, page: PageRequest) -> Response {
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    page: PageRequest,
+) -> Result<Response, Failure> {
     app.gauge();
-    let data = app.shell_data();
-    let colours = data.services.clone();
-    let colour = |name: &str| {
-        let at = colours.binary_search_by(|(known, _)| known.as_str().cmp(name));
-        at.map_or(0, |at| colours[at].1)
+    let range = page.window();
+    let answer = app.ask("overview: services", move |engine, control| {
+        let go_on = |records, bytes| {
+            control.scanned(records, bytes);
+            control.check().is_ok()
+        };
+        Ok(red::services(
+            &engine.snapshot()?,
+            range,
+            RIBBON_BARS,
+            &go_on,
+        ))
+    });
+    let mut answer = answer.await?;
+    add_senders(&mut answer.rows, &app.sources.senders(), range);
+    app.colours
+        .meet(answer.rows.iter().map(|row| row.name.as_str()));
+    let data = ShellData {
+        errors: answer.errors,
+        ..app.shell_data()
     };
-    let services = Vec::new();
+    let colours = Colours::new(&data.services);
     let from = Overview {
         url: &page.url,
-        empty: services.is_empty() && colours.is_empty(),
-        services,
-        colour: &colour,
+        empty: answer.rows.is_empty() && data.services.is_empty(),
+        services: answer.rows,
+        partial: answer.partial,
+        colours: &colours,
         now_ns: page.now_ns,
         zone: &page.zone,
         own: own(&app, data.health.per_second),
     };
-    html(&OverviewPage::new(
+    Ok(html(&OverviewPage::new(
         Shell::new(&page, Section::Overview, "Overview", data),
         from,
-    ))
+    )))
+}
+
+/// What only the senders' registry knows: versions, when a record last came, and services that
+/// write logs without errors.
+fn add_senders(rows: &mut Vec<ServiceRow>, senders: &[(SenderKey, Sender)], range: TimeRange) {
+    for (key, sender) in senders {
+        let known = rows.iter().position(|row| row.name == key.service);
+        let recent = range.contains(sender.last_seen) && !key.service.is_empty();
+        let row = match known {
+            Some(at) => &mut rows[at],
+            None if recent => {
+                rows.push(ServiceRow::unseen(key.service.clone(), sender.last_seen));
+                rows.last_mut().expect("pushed above")
+            }
+            None => continue,
+        };
+        if sender.last_seen >= row.last_seen {
+            row.last_seen = sender.last_seen;
+            row.version = Some(sender.version.clone()).filter(|version| !version.is_empty());
+        }
+    }
 }
 
 /// One line about ourselves.
@@ -263,6 +309,7 @@ impl OverviewPage {
             rows,
             more,
             empty: from.empty,
+            partial: from.partial,
             own: from.own,
         }
     }
@@ -353,7 +400,7 @@ fn row(service: &ServiceRow, from: &Overview) -> Row {
     Row {
         glyph,
         name: service.name.clone(),
-        class: service_class((from.colour)(&service.name)),
+        class: from.colours.class(&service.name),
         href: scoped.carry_to("/traces").to_string(),
         rate,
         rate_spark: spark(&|point| point.requests as f64, Tone::Calm),
@@ -432,6 +479,7 @@ pub(crate) mod tests {
     use crate::red::{ServiceRow, SparkPoint};
     use crate::serve::format::Zone;
     use crate::serve::page_url::PageUrl;
+    use crate::serve::pages::colours::Colours;
     use crate::serve::request::PageRequest;
     use crate::serve::shell::{Section, Shell, ShellData};
 
@@ -470,7 +518,8 @@ pub(crate) mod tests {
         let from = Overview {
             url: &request.url,
             services,
-            colour: &|_| 0,
+            partial: false,
+            colours: &Colours::default(),
             now_ns: NOW_NS,
             zone: &Zone::utc(),
             empty: false,

@@ -15,8 +15,9 @@ use crate::serve::access::{Access, Caller, Scopes, Through};
 use crate::serve::error::Failure;
 use crate::serve::format::{self, TimeText, Zone};
 use crate::serve::page::html;
+use crate::serve::pages::colours::Colours;
 use crate::serve::pages::listening::SKEW_NS_MAX;
-use crate::serve::palette::service_class;
+use crate::serve::pages::storage::StorageView;
 use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell};
 use crate::serve::state::{App, Shared};
@@ -28,30 +29,13 @@ const LOSSES_MAX: usize = 500;
 #[template(path = "settings.html")]
 pub(crate) struct SettingsPage {
     pub(crate) shell: Shell,
-    pub(crate) signals: Vec<SignalRow>,
-    pub(crate) disk: Vec<(&'static str, String)>,
-    /// Used share of the volume in percent, and its class (`warm`, `hot` or none).
-    pub(crate) disk_used: Option<(u8, &'static str)>,
+    pub(crate) storage: StorageView,
     pub(crate) health: Vec<(&'static str, String)>,
     pub(crate) losses: Vec<LossRow>,
     pub(crate) sources: Vec<SourceRow>,
     pub(crate) access: AccessView,
     pub(crate) configuration: Vec<ConfigurationRow>,
     pub(crate) vendored: Vec<Vendored>,
-}
-
-/// One signal's storage.
-pub(crate) struct SignalRow {
-    pub(crate) name: &'static str,
-    pub(crate) records: String,
-    pub(crate) bytes: String,
-    pub(crate) per_record: String,
-    pub(crate) partitions: String,
-    pub(crate) segments: String,
-    pub(crate) head: String,
-    pub(crate) oldest: Option<TimeText>,
-    pub(crate) newest: Option<TimeText>,
-    pub(crate) retention: String,
 }
 
 /// Records or requests that were not kept as they came.
@@ -194,20 +178,14 @@ fn render(
         Caller::User { name } => Some(name),
         Caller::Nobody | Caller::Open | Caller::CommandLine | Caller::Token { .. } => None,
     };
-    let colours = data.services.clone();
-    let colour = |name: &str| {
-        let at = colours.binary_search_by(|(known, _)| known.as_str().cmp(name));
-        at.map_or("", |at| service_class(colours[at].1))
-    };
+    let colours = Colours::new(&data.services);
     let sources = app.sources.senders().into_iter().map(|(key, sender)| {
-        let class = colour(&key.service);
+        let class = colours.class(&key.service);
         source_row(key.service, key.instance, class, &sender, page)
     });
     html(&SettingsPage {
         shell: Shell::new(page, Section::Settings, "Settings", data),
-        signals: Vec::new(),
-        disk: Vec::new(),
-        disk_used: None,
+        storage: StorageView::new(&app.store.stats(), &app.settings, &page.zone),
         health: health(&app.metrics),
         losses: losses(&app.metrics),
         sources: sources.collect(),

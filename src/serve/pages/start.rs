@@ -108,7 +108,12 @@ async fn render(
     page: &PageRequest,
     token: Option<String>,
 ) -> Response {
-    let shell = Shell::new(page, Section::Start, "Send data", app.shell_data());
+    let shell = Shell::new(
+        page,
+        Section::Start,
+        "Send data",
+        app.frame(page.window()).await,
+    );
     let origin = app
         .settings
         .external_url
