@@ -15,6 +15,7 @@ use super::matcher::LogMatcher;
 use super::scan::{Progress, log_units};
 use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_DAY;
+use crate::model::write::RequestWriter;
 use crate::model::{LogRecord, LogView, Resource, Scope, TimeRange, Timestamp};
 use crate::store::{LogColumns, LogPrune, LogUnit, Snapshot};
 
@@ -52,6 +53,51 @@ pub(super) fn page(
         next,
         stats: progress.stats(),
     })
+}
+
+/// A page of log records as one encoded export request, in the page's order.
+pub(super) fn page_otlp(
+    snapshot: &Snapshot,
+    request: &LogRequest,
+    control: &Control,
+) -> Result<Vec<u8>, QueryError> {
+    let page = page(snapshot, request, control)?;
+    let times = || page.records.iter().map(|record| record.id.at);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
+        return Ok(Vec::new());
+    };
+    let mut wanted: HashMap<RecordId, Vec<usize>> = HashMap::new();
+    for (place, record) in page.records.iter().enumerate() {
+        wanted.entry(record.id).or_default().push(place);
+    }
+    let range = TimeRange::new(first, last.saturating_add(1)).expect("in order");
+    let matcher = LogMatcher::new(&request.query)?;
+    let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
+    let mut encoded: Vec<Vec<u8>> = vec![Vec::new(); page.records.len()];
+    for unit in &units {
+        if wanted.is_empty() || !progress.may_go_on() {
+            break;
+        }
+        let result = unit.for_each(LogColumns::ALL, &mut |log| {
+            if visible.contains(log.at) && matcher.matches(log) {
+                let id = RecordId::of(log);
+                if let Some(places) = wanted.get_mut(&id) {
+                    let mut writer = RequestWriter::default();
+                    writer.log(log);
+                    if let Some(place) = places.pop() {
+                        encoded[place] = writer.finish();
+                    }
+                    if places.is_empty() {
+                        wanted.remove(&id);
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        progress.read(unit.rows(), unit.bytes(), result);
+    }
+    // Requests one behind the other are one request: their only field is a repeated one.
+    Ok(encoded.concat())
 }
 
 /// One record by its id.

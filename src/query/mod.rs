@@ -26,8 +26,10 @@ pub(crate) use answer::{
     LogRequest, MatchedSpan, Scatter, ScatterCell, SpanScope, Suggestion, SuggestionKind,
     TailBatch, TraceCursor, TraceDetail, TracePage, TraceRequest, TraceRow,
 };
+pub(crate) use answer::{LOG_ROWS_MAX, TRACE_ROWS_MAX};
 pub(crate) use control::{Control, Partial, Registry, Running, RunningQuery, Stats};
 pub(crate) use layout::Layout;
+pub(crate) use matcher::{KINDS, STATUSES};
 
 pub(crate) use tail::TailPosition;
 
@@ -83,8 +85,8 @@ impl Engine {
     }
 
     /// The store as it is now, for callers that ask several questions of one moment.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, QueryError> {
-        Ok(self.store.snapshot())
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.store.snapshot()
     }
 
     /// A page of log records.
@@ -93,7 +95,16 @@ impl Engine {
         request: &LogRequest,
         control: &Control,
     ) -> Result<LogPage, QueryError> {
-        logs::page(&self.snapshot()?, request, control)
+        logs::page(&self.snapshot(), request, control)
+    }
+
+    /// The same page as an encoded OTLP export request, without loss and in its order.
+    pub(crate) fn logs_otlp(
+        &self,
+        request: &LogRequest,
+        control: &Control,
+    ) -> Result<Vec<u8>, QueryError> {
+        logs::page_otlp(&self.snapshot(), request, control)
     }
 
     /// Counts over time in at most `buckets` buckets snapped to calendar units, split by `by`
@@ -106,7 +117,7 @@ impl Engine {
         by: &str,
         control: &Control,
     ) -> Result<Histogram, QueryError> {
-        histogram::of_logs(&self.snapshot()?, query, range, buckets, by, control)
+        histogram::of_logs(&self.snapshot(), query, range, buckets, by, control)
     }
 
     /// Value counts: of one field, or of all when `field` is `None`; the order is told at
@@ -124,7 +135,7 @@ impl Engine {
             field,
             records_max: facets::RECORDS_MAX,
         };
-        facets::of_logs(&self.snapshot()?, ask, control)
+        facets::of_logs(&self.snapshot(), ask, control)
     }
 
     /// A record and up to `before` older and `after` newer ones of its stream.
@@ -135,12 +146,12 @@ impl Engine {
         after: usize,
         control: &Control,
     ) -> Result<Context, QueryError> {
-        logs::context(&self.snapshot()?, id, before, after, control)
+        logs::context(&self.snapshot(), id, before, after, control)
     }
 
     /// One record by its id.
     pub(crate) fn log(&self, id: RecordId, control: &Control) -> Result<LogRecord, QueryError> {
-        logs::record(&self.snapshot()?, id, control)
+        logs::record(&self.snapshot(), id, control)
     }
 
     /// What came in since the last call that matches; see [`TailPosition`].
@@ -150,7 +161,7 @@ impl Engine {
         position: &mut TailPosition,
         control: &Control,
     ) -> Result<TailBatch, QueryError> {
-        position.advance(&self.snapshot()?, query, control)
+        position.advance(&self.snapshot(), query, control)
     }
 
     /// A page of traces with the scatter of all matches.
@@ -159,7 +170,7 @@ impl Engine {
         request: &TraceRequest,
         control: &Control,
     ) -> Result<TracePage, QueryError> {
-        traces::page(&self.snapshot()?, request, control)
+        traces::page(&self.snapshot(), request, control)
     }
 
     /// Value counts over matching spans, as [`Engine::log_facets`].
@@ -176,12 +187,17 @@ impl Engine {
             field,
             records_max: facets::RECORDS_MAX,
         };
-        facets::of_spans(&self.snapshot()?, ask, control)
+        facets::of_spans(&self.snapshot(), ask, control)
     }
 
     /// A whole trace; lay it out with [`layout::layout`].
     pub(crate) fn trace(&self, id: TraceId, control: &Control) -> Result<TraceDetail, QueryError> {
-        traces::trace(&self.snapshot()?, id, control)
+        traces::trace(&self.snapshot(), id, control)
+    }
+
+    /// A whole trace as an encoded OTLP export request, without loss.
+    pub(crate) fn trace_otlp(&self, id: TraceId, control: &Control) -> Result<Vec<u8>, QueryError> {
+        traces::trace_otlp(&self.snapshot(), id, control)
     }
 
     /// Completions at byte `at` of the query text, best first. `range` is where values are
@@ -194,6 +210,6 @@ impl Engine {
         range: TimeRange,
         control: &Control,
     ) -> Result<Vec<Suggestion>, QueryError> {
-        suggest::suggest(&self.snapshot()?, signal, text, at, range, control)
+        suggest::suggest(&self.snapshot(), signal, text, at, range, control)
     }
 }

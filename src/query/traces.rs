@@ -4,7 +4,7 @@
 //! known about those traces in the range is summed up: what the list shows, and where each is in
 //! the scatter. An empty query needs only the second.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use super::matcher::SpanMatcher;
 use super::scan::{Progress, span_units};
 use super::scatter;
 use crate::model::time::NANOS_PER_MINUTE;
+use crate::model::write::RequestWriter;
 use crate::model::{Span, SpanView, TimeRange, Timestamp, TraceId, write};
 use crate::store::{Snapshot, SpanColumns, SpanPrune, SpanUnit};
 
@@ -331,9 +332,7 @@ pub(super) fn trace(
         spans.push((hash, Span::from_view(span, resource, scope)));
     })?;
     if spans.is_empty() {
-        return Err(QueryError::NotFound(format!(
-            "no trace {id}: never seen, or past its retention"
-        )));
+        return Err(unknown(id));
     }
     // A span sent twice is one span (design.md section 3): same ids, same content.
     spans.sort_by_key(|(hash, span)| (span.start, span.span_id, *hash));
@@ -348,6 +347,32 @@ pub(super) fn trace(
         spans: spans.into_iter().map(|(_, span)| Arc::new(span)).collect(),
         stats: progress.stats(),
     })
+}
+
+/// A whole trace as one encoded export request, every span once.
+pub(super) fn trace_otlp(
+    snapshot: &Snapshot,
+    id: TraceId,
+    control: &Control,
+) -> Result<Vec<u8>, QueryError> {
+    let mut writer = RequestWriter::default();
+    let mut seen = HashSet::new();
+    let mut content = Vec::new();
+    each_span(snapshot, id, control, &mut |span| {
+        content.clear();
+        write::span(&mut content, span);
+        if seen.insert(xxhash_rust::xxh3::xxh3_128(&content)) {
+            writer.span(span);
+        }
+    })?;
+    if seen.is_empty() {
+        return Err(unknown(id));
+    }
+    Ok(writer.finish())
+}
+
+fn unknown(id: TraceId) -> QueryError {
+    QueryError::NotFound(format!("no trace {id}: never seen, or past its retention"))
 }
 
 /// Calls `each` for every stored span of a trace, retries included, in no particular order.

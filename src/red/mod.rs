@@ -4,9 +4,13 @@
 
 mod read;
 mod services;
+mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use read::{ServicesAnswer, operations, services};
 pub(crate) use services::{Operations, Services};
+pub(crate) use table::{operations, percentile, services};
 
 use crate::model::Timestamp;
 

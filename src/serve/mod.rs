@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod access;
+mod api;
 pub(crate) mod ask;
 mod assets;
 mod error;

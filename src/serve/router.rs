@@ -16,7 +16,7 @@ use super::access::{Policy, guard};
 use super::error::{self, Failure};
 use super::pages::{overview, settings, start, theme};
 use super::state::Shared;
-use super::{assets, health, login, page, pages, tokens};
+use super::{api, assets, health, login, page, pages, tokens};
 use crate::receive::{cors, loki, otlp_grpc, otlp_http};
 
 /// Dynamic answers are compressed once each: level 4 costs a fifth of the default for 5 % more bytes.
@@ -143,6 +143,55 @@ fn programs(routes: Routes) -> Routes {
             delete(tokens::revoke),
         )
         .at(Policy::AdminApi, "/api/v1/users", post(tokens::add_user))
+        .at(
+            Policy::Api,
+            "/api/v1/openapi.json",
+            get(api::openapi::document),
+        )
+        .at(Policy::Api, "/api/v1/logs", get(api::logs::list))
+        .at(
+            Policy::Api,
+            "/api/v1/logs/histogram",
+            get(api::logs::histogram),
+        )
+        .at(Policy::Api, "/api/v1/logs/facets", get(api::logs::facets))
+        .at(Policy::Api, "/api/v1/logs/tail", get(api::tail::stream))
+        .at(
+            Policy::Api,
+            "/api/v1/logs/{id}/context",
+            get(api::logs::context),
+        )
+        .at(Policy::Api, "/api/v1/traces", get(api::traces::list))
+        .at(
+            Policy::Api,
+            "/api/v1/traces/facets",
+            get(api::traces::facets),
+        )
+        .at(Policy::Api, "/api/v1/traces/{id}", get(api::traces::whole))
+        .at(
+            Policy::Api,
+            "/api/v1/traces/{id}/layout",
+            get(api::traces::layout),
+        )
+        .at(
+            Policy::Api,
+            "/api/v1/traces/{id}/spans",
+            get(api::traces::spans),
+        )
+        .at(Policy::Api, "/api/v1/services", get(api::services::list))
+        .at(Policy::Api, "/api/v1/suggest", get(api::suggest::list))
+        .at(Policy::Api, "/api/v1/queries", get(api::queries::list))
+        .at(
+            Policy::Api,
+            "/api/v1/queries/{id}",
+            delete(api::queries::cancel),
+        )
+        .at(Policy::Api, "/loki/api/v1/labels", get(api::loki::labels))
+        .at(
+            Policy::Api,
+            "/loki/api/v1/label/{name}/values",
+            get(api::loki::values),
+        )
 }
 
 /// People.

@@ -88,7 +88,8 @@ impl Quantity {
             Quantity::Duration(_) => duration(text).map(Quantity::Duration),
             Quantity::Bytes(_) => size(text).map(Quantity::Bytes),
             Quantity::Time(_) => time(text).map(Quantity::Time),
-            Quantity::Severity(_) => Quantity::parse_severity(text),
+            // Only what is known to be a level is one.
+            Quantity::Severity(_) => None,
         }
     }
 }

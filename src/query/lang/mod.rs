@@ -15,7 +15,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use literal::{Number, Quantity};
+pub(crate) use literal::{Number, Quantity, time};
 pub(crate) use parse::{compile_regex, parse};
 
 /// Longest query text. Far above what people write; bounds parsing and the error messages.

@@ -31,7 +31,7 @@ fn filled(random: &mut Random) -> Fixture {
 }
 
 fn all_logs(fixture: &Fixture) -> Vec<LogRecord> {
-    let snapshot = fixture.engine.snapshot().expect("open");
+    let snapshot = fixture.engine.snapshot();
     let mut all = Vec::new();
     for unit in snapshot.logs(TimeRange::ALL, &LogPrune::default()) {
         unit.for_each(LogColumns::ALL, &mut |log| {
@@ -44,7 +44,7 @@ fn all_logs(fixture: &Fixture) -> Vec<LogRecord> {
 }
 
 fn all_spans(fixture: &Fixture) -> Vec<(Timestamp, Span)> {
-    let snapshot = fixture.engine.snapshot().expect("open");
+    let snapshot = fixture.engine.snapshot();
     let mut all = Vec::new();
     for unit in snapshot.spans(TimeRange::ALL, &SpanPrune::default()) {
         unit.for_each(SpanColumns::ALL, &mut |span| {

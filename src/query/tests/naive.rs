@@ -13,6 +13,7 @@ pub(super) trait Subject {
 #[derive(Clone, Debug)]
 pub(super) enum Naive {
     Text(String),
+    Bool(bool),
     Number(f64, String),
     List(Vec<Naive>),
     /// There, but nothing to compare with.
@@ -100,6 +101,7 @@ fn passes(test: &Test, value: &Naive) -> bool {
             _ => plain_passes(test, printed),
         },
         Naive::Text(text) => plain_passes(test, text),
+        Naive::Bool(b) => plain_passes(test, &b.to_string()),
     }
 }
 
@@ -200,7 +202,7 @@ fn of_value(value: &Value) -> Naive {
     match value {
         Value::Empty => Naive::Empty,
         Value::Str(text) => Naive::Text(text.clone()),
-        Value::Bool(b) => Naive::Text(b.to_string()),
+        Value::Bool(b) => Naive::Bool(*b),
         Value::Int(int) => Naive::Number(*int as f64, int.to_string()),
         Value::Double(double) => Naive::Number(*double, double.to_string()),
         Value::Bytes(bytes) => {
@@ -215,7 +217,7 @@ fn of_value(value: &Value) -> Naive {
 fn of_json(value: &serde_json::Value) -> Naive {
     match value {
         serde_json::Value::Null => Naive::Empty,
-        serde_json::Value::Bool(b) => Naive::Text(b.to_string()),
+        serde_json::Value::Bool(b) => Naive::Bool(*b),
         serde_json::Value::Number(n) => Naive::Number(n.as_f64().unwrap(), n.to_string()),
         serde_json::Value::String(text) => Naive::Text(text.clone()),
         serde_json::Value::Array(values) => Naive::List(values.iter().map(of_json).collect()),
@@ -329,9 +331,10 @@ impl Subject for LogRecord {
                     &self.resource.attributes,
                 );
                 match own {
-                    Some(Naive::Text(text)) if !matches!(text.as_str(), "true" | "false") => Some(
-                        Naive::Level(Severity::from_text(&text).unwrap_or_default(), text),
-                    ),
+                    Some(Naive::Text(text)) => Some(Naive::Level(
+                        Severity::from_text(&text).unwrap_or_default(),
+                        text,
+                    )),
                     _ => fallback(),
                 }
             }
