@@ -51,6 +51,7 @@ fn perform(line: &CommandLine, environment: Vec<(String, String)>) -> Result<(),
     let settings = line.settings(environment)?;
     match line.command() {
         Command::Serve => server::run(settings),
+        Command::Verify => storage::verify(&settings),
         Command::Healthcheck => control::healthcheck(&settings),
         Command::Token(command::TokenCommand::Create { name, scope }) => {
             control::create_token(&settings, &name, &scope)

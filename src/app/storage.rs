@@ -1,7 +1,7 @@
 //! The store's threads and the door in front of it: started together, stopped in order.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -124,6 +124,24 @@ fn bytes(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
+/// `watchpost verify`: prints what was checked, then every problem; some are a failure.
+pub(super) fn verify(settings: &Settings) -> Result<(), Stop> {
+    let found = store::verify(&Disk::Real, Path::new(&settings.data_dir.0))
+        .map_err(|e| Stop::Failed(e.to_string()))?;
+    println!(
+        "{} segments, {} records, {} bytes; log: {} files, {} requests",
+        found.segments, found.records, found.bytes, found.log_files, found.log_frames
+    );
+    if found.problems.is_empty() {
+        return Ok(());
+    }
+    for problem in &found.problems {
+        println!("{problem}");
+    }
+    let n = found.problems.len();
+    Err(Stop::Failed(format!("{n} problems found, nothing changed")))
+}
+
 /// What a start had to mend is worth a line; a clean one says nothing.
 fn tell(recovery: &store::Recovery) {
     if recovery.replayed_records > 0 {
@@ -137,6 +155,12 @@ fn tell(recovery: &store::Recovery) {
         tracing::warn!(
             bytes = recovery.torn_bytes,
             "end of the log was never synced, cut off"
+        );
+    }
+    if recovery.deleted_files > 0 {
+        tracing::info!(
+            files = recovery.deleted_files,
+            "unfinished segment files deleted"
         );
     }
     for damage in &recovery.log_damage {

@@ -4,7 +4,6 @@
 //! A request goes [`writer`] -> [`wal`] -> [`head`]; a full head goes [`sealer`] -> segment file ->
 //! [`catalogue`]; the [`keeper`] merges and forgets; readers take a [`Snapshot`]. Each of the three
 //! that change something is owned by one thread.
-#![allow(dead_code)]
 
 mod catalogue;
 mod config;
@@ -40,17 +39,15 @@ mod writer;
 
 use std::sync::Arc;
 
-pub(crate) use catalogue::{Damaged, Key};
+pub(crate) use catalogue::Key;
 pub(crate) use config::{Config, Retention};
 pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
-pub(crate) use keeper::Keeper;
 pub(crate) use open::{Opened, Recovery, open, open_database};
 pub(crate) use partition::Partition;
 pub(crate) use prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
-pub(crate) use sealer::Sealer;
 pub(crate) use snapshot::Snapshot;
-pub(crate) use stats::{SignalStats, Stats};
+pub(crate) use stats::Stats;
 pub(crate) use unit::{LogUnit, SpanUnit};
 pub(crate) use verify::{Verified, verify};
 pub(crate) use wal::frame::Encoding;

@@ -238,7 +238,6 @@ fn open_segments(
             last: row.last,
             why: error.to_string(),
         };
-        tracing::error!(%error, "segment put into quarantine");
         edit.remove.push(row.id);
         edit.quarantine.push(damaged);
     }
@@ -362,7 +361,6 @@ fn note_log_damage(shared: &Shared, replayed: &Replayed, now: Timestamp) -> Resu
         ..Edit::default()
     })?;
     for damaged in damaged {
-        tracing::error!(path = %damaged.path, why = %damaged.why, "log damaged");
         shared.publish(|live| {
             let segments = Arc::make_mut(&mut live.segments);
             segments.damaged.push(Arc::new(damaged));

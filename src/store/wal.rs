@@ -226,6 +226,7 @@ fn create_file(disk: &Disk, dir: &Path, number: u64, first: u64) -> Result<File,
     write().map_err(StoreError::io("create", &path))
 }
 
+/// The path of a log file by its number.
 pub(crate) fn file_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}{FILE_SUFFIX}"))
 }

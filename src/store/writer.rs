@@ -38,6 +38,7 @@ pub(crate) struct Batch {
     pub(crate) wire: Option<(Encoding, Bytes)>,
 }
 
+/// The records of a batch, indexed.
 #[derive(Debug)]
 pub(crate) enum BatchChunk {
     Logs(LogChunk),

@@ -34,8 +34,33 @@ impl Answer {
 /// Sends one request; `headers` are lines without line ends.
 #[track_caller]
 pub fn send(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(addr).expect("the server listens");
-    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+    let bytes = exchange(addr, method, path, headers, body).expect("the server listens");
+    parse(&bytes)
+}
+
+/// As [`send`], to a server that may die meanwhile: `None` without an answer.
+pub fn try_send(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Option<Answer> {
+    let bytes = exchange(addr, method, path, headers, body).ok()?;
+    let whole = bytes.windows(4).any(|window| window == b"\r\n\r\n");
+    whole.then(|| parse(&bytes))
+}
+
+/// Whatever came back on a connection of its own.
+fn exchange(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
@@ -49,14 +74,12 @@ pub fn send(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: 
     for line in headers {
         head += &format!("{line}\r\n");
     }
-    stream
-        .write_all(format!("{head}\r\n").as_bytes())
-        .expect("the server reads");
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
     // A refused body may be cut off by the answer; what counts is the answer.
     _ = stream.write_all(body);
     let mut bytes = Vec::new();
     _ = stream.read_to_end(&mut bytes);
-    parse(&bytes)
+    Ok(bytes)
 }
 
 #[track_caller]
