@@ -2,15 +2,15 @@
 //! rebuilt from the WAL. Here they are only read and summed up; never per span.
 #![allow(dead_code)]
 
+mod newest;
 mod read;
 mod services;
-mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use newest::percentile;
 pub(crate) use read::{ServicesAnswer, operations, services};
 pub(crate) use services::{Operations, Services};
-pub(crate) use table::{operations, percentile, services};
 
 use crate::model::Timestamp;
 

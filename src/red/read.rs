@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::{OperationRow, Operations, ServiceRow, Services};
+use super::{OperationRow, Operations, ServiceRow, Services, newest};
 use crate::model::{Level, TimeRange};
 use crate::store::{LogColumns, LogPrune, Snapshot};
 
 /// The table of services over a range.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServicesAnswer {
-    /// By name; `version` and `logs_per_min` are not known here.
+    /// By name.
     pub(crate) rows: Vec<ServiceRow>,
     /// Failed entry spans of all services in equal parts of the range, oldest first.
     pub(crate) errors: Vec<u64>,
@@ -33,6 +33,7 @@ pub(crate) fn services(
     let minutes = (range.duration_ns() as f64 / 60e9).max(1.0 / 60.0);
     let (counts, whole) = log_errors(snapshot, range, go_on);
     partial |= !whole;
+    partial |= !newest::fill(snapshot, range, &mut rows, go_on);
     for (service, count) in counts {
         let at = match rows.binary_search_by(|row| row.name.as_str().cmp(&service)) {
             Ok(at) => at,

@@ -94,8 +94,13 @@ fn services_have_rates_errors_durations_versions_and_logs() {
     }
     let range = TimeRange::new(ago(1800), START).expect("in order");
     let snapshot = opened.store.snapshot();
-    let rows = services(&snapshot, range).expect("readable");
-    let rows: BTreeMap<_, _> = rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let answer = super::services(&snapshot, range, 1, &|_, _| true);
+    assert!(!answer.partial);
+    let rows: BTreeMap<_, _> = answer
+        .rows
+        .iter()
+        .map(|row| (row.name.as_str(), row))
+        .collect();
     let (api, cron) = (rows["api"], rows["cron"]);
     assert_eq!((api.requests, api.error_ratio), (12, 0.25));
     assert!((api.requests_per_s - 12.0 / 1800.0).abs() < 1e-9);
@@ -111,7 +116,7 @@ fn services_have_rates_errors_durations_versions_and_logs() {
     );
     assert_eq!((cron.requests, cron.p50_ns), (0, None));
     assert!((cron.log_errors_per_min - 2.0 / 30.0).abs() < 1e-9);
-    let operations = operations(&snapshot, range, "api").expect("readable");
+    let (operations, _) = operations(&snapshot, range, "api");
     let names: Vec<_> = operations
         .iter()
         .map(|row| (row.name.as_str(), row.entry))

@@ -155,7 +155,7 @@ impl App {
     pub(crate) async fn frame(&self, range: TimeRange) -> ShellData {
         let errors = self.ask("time ribbon", move |engine, _| {
             let mut services = Services::new(range, RIBBON_BARS);
-            let read = engine.snapshot()?.red(range, &mut |row| services.add(row));
+            let read = engine.snapshot().red(range, &mut |row| services.add(row));
             read.map_err(|e| QueryError::Store(e.to_string()))?;
             Ok(services.errors().to_vec())
         });

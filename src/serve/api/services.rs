@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::Params;
 use super::json as print;
-use crate::query::QueryError;
 use crate::red::{self, ServiceRow};
 use crate::serve::error::Failure;
 use crate::serve::state::Shared;
@@ -17,9 +16,13 @@ pub(crate) async fn list(
     params: Params,
 ) -> Result<Json<Value>, Failure> {
     let range = params.range()?;
-    let rows = app
-        .ask("services", move |engine, _| {
-            red::services(&engine.snapshot(), range).map_err(|e| QueryError::Store(e.to_string()))
+    let answer = app
+        .ask("services", move |engine, control| {
+            let go_on = |rows, bytes| {
+                control.scanned(rows, bytes);
+                control.check().is_ok()
+            };
+            Ok(red::services(&engine.snapshot(), range, 1, &go_on))
         })
         .await?;
     let row = |row: &ServiceRow| {
@@ -38,6 +41,7 @@ pub(crate) async fn list(
         })
     };
     Ok(Json(json!({
-        "services": rows.iter().map(row).collect::<Vec<_>>(),
+        "services": answer.rows.iter().map(row).collect::<Vec<_>>(),
+        "truncated": answer.partial,
     })))
 }

@@ -201,7 +201,7 @@ pub(crate) async fn show(
             control.check().is_ok()
         };
         Ok(red::services(
-            &engine.snapshot()?,
+            &engine.snapshot(),
             range,
             RIBBON_BARS,
             &go_on,

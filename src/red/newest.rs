@@ -1,14 +1,14 @@
-//! The table of services as pages and the API show it: rows of spans, and from the newest data the
-//! versions and log rates that those rows do not have.
+//! What rows of spans do not have, read from the newest records: versions, exact times, log rates;
+//! and where one span stands among its like.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::{OperationRow, Operations, ServiceRow, Services};
+use super::ServiceRow;
 use crate::model::record::find;
 use crate::model::red::Sketch;
 use crate::model::time::NANOS_PER_MINUTE;
-use crate::model::{Level, ResourceView, Severity, Signal, TimeRange, Timestamp, ValueRef};
+use crate::model::{LogView, ResourceView, Signal, SpanView, TimeRange, Timestamp, ValueRef};
 use crate::store::{LogColumns, LogPrune, Snapshot, SpanColumns, SpanPrune, StoreError};
 
 /// Units of the newest data that are looked through: about 100,000 records, some tens of
@@ -18,47 +18,32 @@ const UNITS_MAX: usize = 64;
 /// Services known by their logs only that are listed.
 const LOG_SERVICES_MAX: usize = 1_000;
 
-/// All services seen in a range by spans or logs, by name. `range` must be bounded at both ends.
-///
-/// # Errors
-/// A head or segment cannot be read.
-pub(crate) fn services(
+/// Fills in what rows of spans do not have: the version seen last, the exact time last seen, log
+/// rates, and services known by their logs only. `go_on` is asked once per unit read; false is
+/// given back when it, or damage, ended it early.
+pub(super) fn fill(
     snapshot: &Snapshot,
     range: TimeRange,
-) -> Result<Vec<ServiceRow>, StoreError> {
-    let mut services = Services::new(range, 1);
-    snapshot.red(range, &mut |row| services.add(row))?;
-    let mut rows: BTreeMap<String, ServiceRow> = services
-        .finish()
-        .into_iter()
-        .map(|row| (row.name.clone(), row))
-        .collect();
+    rows: &mut Vec<ServiceRow>,
+    go_on: &dyn Fn(u64, u64) -> bool,
+) -> bool {
     let mut newest = Newest::default();
-    newest.spans(snapshot, range)?;
-    let counted = newest.logs(snapshot, range)?;
+    let spans_whole = newest.spans(snapshot, range, go_on);
+    let (counted, logs_whole) = newest.logs(snapshot, range, go_on);
     let minutes = (counted.duration_ns().max(1)) as f64 / NANOS_PER_MINUTE as f64;
-    for (name, seen) in newest.services {
-        let row = rows.entry(name).or_insert_with_key(|name| logs_only(name));
-        row.last_seen = row.last_seen.max(seen.last);
-        row.version = seen.version;
-        row.logs_per_min = seen.logs as f64 / minutes;
-        row.log_errors_per_min = seen.log_errors as f64 / minutes;
+    for (service, seen) in newest.services {
+        let at = match rows.binary_search_by(|row| row.name.as_str().cmp(&service)) {
+            Ok(at) => at,
+            Err(at) => {
+                rows.insert(at, ServiceRow::unseen(service, range.start()));
+                at
+            }
+        };
+        rows[at].last_seen = rows[at].last_seen.max(seen.last);
+        rows[at].version = seen.version;
+        rows[at].logs_per_min = seen.logs as f64 / minutes;
     }
-    Ok(rows.into_values().collect())
-}
-
-/// The operations of one service: where it is entered first, then by time spent.
-///
-/// # Errors
-/// A head or segment cannot be read.
-pub(crate) fn operations(
-    snapshot: &Snapshot,
-    range: TimeRange,
-    service: &str,
-) -> Result<Vec<OperationRow>, StoreError> {
-    let mut operations = Operations::new(range, service);
-    snapshot.red(range, &mut |row| operations.add(row))?;
-    Ok(operations.finish())
+    spans_whole && logs_whole
 }
 
 /// The share of spans of an operation that were faster than `duration_ns`, 0 to 1 within 1 %;
@@ -93,24 +78,6 @@ pub(crate) fn percentile(
     Ok((durations.count() > 0).then_some(low))
 }
 
-/// A service that has sent no entry span.
-fn logs_only(name: &str) -> ServiceRow {
-    ServiceRow {
-        name: name.to_owned(),
-        requests: 0,
-        requests_per_s: 0.0,
-        error_ratio: 0.0,
-        p50_ns: None,
-        p95_ns: None,
-        p99_ns: None,
-        spark: Vec::new(),
-        version: None,
-        last_seen: Timestamp(0),
-        logs_per_min: 0.0,
-        log_errors_per_min: 0.0,
-    }
-}
-
 /// What the newest records say of each service.
 #[derive(Debug, Default)]
 struct Newest {
@@ -123,26 +90,35 @@ struct Seen {
     version: Option<String>,
     version_at: Timestamp,
     logs: u64,
-    log_errors: u64,
 }
 
 impl Newest {
-    fn spans(&mut self, snapshot: &Snapshot, range: TimeRange) -> Result<(), StoreError> {
+    fn spans(
+        &mut self,
+        snapshot: &Snapshot,
+        range: TimeRange,
+        go_on: &dyn Fn(u64, u64) -> bool,
+    ) -> bool {
         let visible = snapshot.visible(Signal::Traces, range);
         let units = snapshot.spans(visible, &SpanPrune::default());
-        for unit in units.iter().take(UNITS_MAX) {
-            unit.for_each(SpanColumns::NONE, &mut |span| {
+        units.iter().take(UNITS_MAX).all(|unit| {
+            let mut each = |span: &SpanView<'_>| {
                 if visible.contains(span.at) {
                     self.see(span.resource, span.at);
                 }
                 ControlFlow::Continue(())
-            })?;
-        }
-        Ok(())
+            };
+            go_on(unit.rows(), unit.bytes()) && unit.for_each(SpanColumns::NONE, &mut each).is_ok()
+        })
     }
 
-    /// Counts log records; the part of the range that is counted whole.
-    fn logs(&mut self, snapshot: &Snapshot, range: TimeRange) -> Result<TimeRange, StoreError> {
+    /// Counts log records; the part of the range that is counted whole, and whether it was read.
+    fn logs(
+        &mut self,
+        snapshot: &Snapshot,
+        range: TimeRange,
+        go_on: &dyn Fn(u64, u64) -> bool,
+    ) -> (TimeRange, bool) {
         let visible = snapshot.visible(Signal::Logs, range);
         let units = snapshot.logs(visible, &LogPrune::default());
         // Units are sorted by their last record: what is left out lies before this.
@@ -151,19 +127,18 @@ impl Newest {
             .map(|unit| unit.last().saturating_add(1));
         let start = left_out.unwrap_or(visible.start()).max(visible.start());
         let counted = TimeRange::new(start, visible.end()).unwrap_or(visible);
-        for unit in units.iter().take(UNITS_MAX) {
-            unit.for_each(LogColumns::TEXT, &mut |log| {
+        let whole = units.iter().take(UNITS_MAX).all(|unit| {
+            let mut each = |log: &LogView<'_>| {
                 if counted.contains(log.at)
                     && let Some(seen) = self.see(log.resource, log.at)
                 {
-                    let level = level(log.severity, log.severity_text);
                     seen.logs += 1;
-                    seen.log_errors += u64::from(level >= Level::Error);
                 }
                 ControlFlow::Continue(())
-            })?;
-        }
-        Ok(counted)
+            };
+            go_on(unit.rows(), unit.bytes()) && unit.for_each(LogColumns::NONE, &mut each).is_ok()
+        });
+        (counted, whole)
     }
 
     fn see(&mut self, resource: &ResourceView<'_>, at: Timestamp) -> Option<&mut Seen> {
@@ -187,12 +162,4 @@ impl Newest {
         }
         Some(seen)
     }
-}
-
-/// As in searches: the number, else what the text says.
-fn level(severity: Severity, text: &str) -> Level {
-    if severity.0 != 0 || text.is_empty() {
-        return severity.level();
-    }
-    Level::from_text(text).unwrap_or(Level::Unset)
 }
