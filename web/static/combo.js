@@ -6,10 +6,9 @@ const LISTED_MAX = 12;
 /** Milliseconds of rest before the server is asked. */
 const REST_MS = 120;
 
-const utf8 = new TextEncoder();
-const bytes = (text) => utf8.encode(text).length;
-/** The UTF-16 offset of a byte offset in `text`. */
-const charAt = (text, offset) => new TextDecoder().decode(utf8.encode(text).slice(0, offset)).length;
+// The API counts characters; strings here count UTF-16 units.
+const length = (text) => [...text].length;
+const unitsOf = (text, characters) => [...text].slice(0, characters).join("").length;
 
 document.documentElement.classList.add("has-js");
 for (const form of document.querySelectorAll("form.qbar")) setUp(form);
@@ -83,12 +82,12 @@ function setUp(form) {
     choose(-1);
   }
 
-  /** Puts a completion in place of what it replaces; offsets are bytes of the whole query. */
+  /** Puts a completion in place of what it replaces; offsets are characters of the whole query. */
   function take(index) {
     const option = options[index];
     const head = before();
     const query = head + field.value;
-    const [from, to] = option.replace.map((offset) => charAt(query, offset) - head.length);
+    const [from, to] = option.replace.map((offset) => unitsOf(query, offset) - head.length);
     const whole = option.kind === "value" && !/[,:]$/.test(option.insert);
     const insert = option.insert + (whole ? " " : "");
     field.value = field.value.slice(0, Math.max(0, from)) + insert + field.value.slice(Math.max(0, to)).trimStart();
@@ -108,7 +107,7 @@ function setUp(form) {
     const here = new URLSearchParams(location.search);
     for (const name of ["start", "end"]) if (here.get(name)) url.searchParams.set(name, here.get(name));
     url.searchParams.set("query", head + field.value);
-    url.searchParams.set("at", bytes(head + field.value.slice(0, field.selectionStart ?? 0)));
+    url.searchParams.set("at", length(head + field.value.slice(0, field.selectionStart ?? 0)));
     try {
       const answer = await fetch(url, { signal: asked.signal, headers: { accept: "application/json" } });
       if (!answer.ok || document.activeElement !== field) return;

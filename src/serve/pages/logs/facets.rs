@@ -138,6 +138,7 @@ fn view(
         more: facet.more + hidden,
         numbers: facet
             .numbers
+            .filter(|_| hidden > 0 || facet.more > 0 || facet.values.is_empty())
             .map(|(low, high)| (low.to_string(), high.to_string())),
         name: name.to_owned(),
     }
