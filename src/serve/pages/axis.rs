@@ -148,7 +148,7 @@ pub(crate) fn zoomed(url: &PageUrl, start_ns: u64, end_ns: u64) -> PageUrl {
 /// Width of the trace list's scale at 1 280 px, of a character in it, and the least gap.
 const SCALE_PX: f64 = 140.0;
 const LABEL_CHAR_PX: f64 = 6.6;
-const LABEL_GAP_PX: f64 = 8.0;
+const LABEL_GAP_PX: f64 = 6.0;
 
 /// Durations on a logarithmic scale of whole decades, shared by the rows of a list and its header.
 #[derive(Clone, Copy, Debug, PartialEq)]

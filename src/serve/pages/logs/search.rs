@@ -11,8 +11,8 @@ use crate::serve::request::PageRequest;
 
 /// Lines of one page; scrolling adds more of them up to 500 in the document.
 pub(crate) const LINES: usize = 100;
-/// Bars of the histogram at most: at 1 280 px each is 8 px wide.
-const BARS_MAX: usize = 120;
+/// Bars of the histogram at most, at 1 280 px 8 px each: an hour in half minutes, cut at both ends.
+const BARS_MAX: usize = 122;
 /// Neighbours on each side of a line, first and at most.
 const AROUND_LINES: usize = 50;
 pub(crate) const AROUND_LINES_MAX: usize = 400;
