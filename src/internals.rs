@@ -58,8 +58,11 @@ fn loki_json(bytes: &[u8]) -> Option<usize> {
     otlp_logs(&loki::from_json(bytes).ok()?.request)
 }
 
+/// A step of admission over one request, of spans or of log records.
+pub type Step = fn(Vec<u8>, bool) -> usize;
+
 /// The steps of admission, each alone, for the bench: takes the request it works on.
-pub const STEPS: &[(&str, fn(Vec<u8>, bool) -> usize)] = &[
+pub const STEPS: &[(&str, Step)] = &[
     ("hash", |bytes, traces| {
         ingest::bench::hash(&bytes, signal(traces))
     }),

@@ -16,10 +16,12 @@ const ALL: Redact = Redact {
     emails: true,
 };
 
+/// The key of dedup.
 pub(crate) fn hash(bytes: &[u8], signal: Signal) -> usize {
     dedup::key(bytes, signal, ProjectId::DEFAULT) as usize
 }
 
+/// Masked values, with the default rules or all of them.
 pub(crate) fn redact(mut bytes: Vec<u8>, signal: Signal, all: bool) -> usize {
     let rules = if all { ALL } else { CREDENTIALS };
     redact::redact(&mut bytes, signal, rules)
@@ -27,6 +29,7 @@ pub(crate) fn redact(mut bytes: Vec<u8>, signal: Signal, all: bool) -> usize {
         .sum::<u64>() as usize
 }
 
+/// 0: admitted as it is, 1: rewritten.
 pub(crate) fn admit(bytes: Vec<u8>, signal: Signal, redact: bool) -> usize {
     let terms = Terms {
         signal,

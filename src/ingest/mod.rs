@@ -3,7 +3,6 @@
 //!
 //! Per request: one hash, one SIMD pass for secrets, one decode, one write(2). A request that is
 //! clean is never copied. Must never hold more than the budget, nor lose an acknowledged record.
-#![allow(dead_code)]
 
 mod admit;
 #[cfg(feature = "internals")]

@@ -279,16 +279,7 @@ impl Rewriter<'_> {
                 Part::Fixed64 => write::fixed64_field(out, number, field.fixed64()?),
                 Part::Fixed32 => write::fixed32_field(out, number, field.fixed32()?),
                 Part::Dropped => told = field.varint()? as u32,
-                Part::TraceId => {
-                    let id = field.bytes()?;
-                    TraceId::from_field(id).map_err(|bad| WireError::BadIdLength(bad.0))?;
-                    write::bytes_field(out, number, id);
-                }
-                Part::SpanId => {
-                    let id = field.bytes()?;
-                    SpanId::from_field(id).map_err(|bad| WireError::BadIdLength(bad.0))?;
-                    write::bytes_field(out, number, id);
-                }
+                Part::TraceId | Part::SpanId => write::bytes_field(out, number, id(part, field)?),
                 Part::Name => self.name(field.bytes()?, number, &join(path, name), out),
                 Part::Text => {
                     let max = self.rules.limits.value_bytes;
@@ -487,6 +478,16 @@ struct Place<'p> {
     max: usize,
     cut: Cut,
     path: &'p str,
+}
+
+/// The bytes of an id field, whose length is right or zero.
+fn id<'f>(part: Part, field: Field<'f>) -> Result<&'f [u8], WireError> {
+    let raw = field.bytes()?;
+    let checked = match part {
+        Part::TraceId => TraceId::from_field(raw).map(|_| raw),
+        _ => SpanId::from_field(raw).map(|_| raw),
+    };
+    checked.map_err(|bad| WireError::BadIdLength(bad.0))
 }
 
 fn copy(out: &mut Vec<u8>, number: u32, field: Field<'_>) {

@@ -193,7 +193,7 @@ fn bearer(text: &[u8], hit: &Range<usize>) -> Option<Secret> {
     let end = start + run(&text[start..], is_token);
     let token = &text[start..end];
     let is_word = |word: &&[u8]| token.eq_ignore_ascii_case(word) || token.starts_with(b"realm=");
-    (token.len() >= BEARER_BYTES_MIN && !NO_TOKENS.iter().any(|word| is_word(&word)))
+    (token.len() >= BEARER_BYTES_MIN && !NO_TOKENS.iter().any(is_word))
         .then_some(Secret::text(Rule::Bearer, start..end))
 }
 

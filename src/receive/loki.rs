@@ -21,7 +21,7 @@ use crate::ingest::{Permit, Receipt, Submission};
 use crate::model::{ProjectId, Signal};
 use crate::observe::sources::Transport;
 
-pub(crate) use transcode::{Pushed, from_json, from_protobuf};
+pub(crate) use transcode::{from_json, from_protobuf};
 
 /// Snappy's longest copy, 64 bytes, takes 3: a stream that declares more than this many times its
 /// own length is lying.

@@ -2,7 +2,6 @@
 //! request. Handlers are thin: read within the budget, transcode, submit, answer.
 //!
 //! Must never buffer a byte outside the budget of the door, nor answer success before it has.
-#![allow(dead_code)]
 
 pub(crate) mod answer;
 pub(crate) mod body;

@@ -49,7 +49,7 @@ fn over_http(addr: SocketAddr, path: &str, headers: &[&str], body: &[u8]) -> Str
     let asked_json = headers.contains(&JSON);
     let expect = if path.starts_with("/loki") {
         "text/plain; charset=utf-8"
-    } else if answer.status == 415 && !asked_json && !headers.contains(&PROTOBUF) || asked_json {
+    } else if asked_json || (answer.status == 415 && !headers.contains(&PROTOBUF)) {
         "application/json"
     } else {
         "application/x-protobuf"
@@ -134,26 +134,19 @@ fn json_log(fields: &str) -> Vec<u8> {
 }
 
 fn cases() -> Vec<Case> {
-    let mut cases = of_http();
+    let mut cases = of_bodies();
+    cases.extend(of_content_types());
+    cases.extend(of_encodings());
+    cases.extend(of_bombs());
     cases.extend(of_records());
     cases.extend(of_grpc());
     cases.extend(of_loki());
     cases
 }
 
-fn of_http() -> Vec<Case> {
+fn of_bodies() -> Vec<Case> {
     use Sent::Http;
     let good = logs(vec![log("x")]);
-    let mut cut_gzip = gzip(&good);
-    cut_gzip.truncate(cut_gzip.len() - 9);
-    let lying = |n: u32| {
-        let mut bytes = gzip(&bomb());
-        let at = bytes.len() - 4;
-        bytes[at..].copy_from_slice(&n.to_le_bytes());
-        bytes
-    };
-    const TOO_LARGE: &str = "413 the request is larger than 16000000 bytes after decompression (limits.request_bytes): send smaller batches";
-    const NESTED: &str = r#"415 encoding "gzip, gzip" is not taken: send gzip, zstd or deflate, one of them, or none"#;
     vec![
         Case(
             "protobuf cut short",
@@ -203,6 +196,13 @@ fn of_http() -> Vec<Case> {
             Http("/v1/logs", vec![JSON], Vec::new()),
             "400 not OTLP/JSON: the JSON ends too early at byte 0",
         ),
+    ]
+}
+
+fn of_content_types() -> Vec<Case> {
+    use Sent::Http;
+    let good = logs(vec![log("x")]);
+    vec![
         Case(
             "no Content-Type",
             Http("/v1/logs", vec![], good.clone()),
@@ -213,6 +213,21 @@ fn of_http() -> Vec<Case> {
             Http("/v1/logs", vec!["Content-Type: text/plain"], good.clone()),
             r#"415 Content-Type "text/plain" is not taken: send application/x-protobuf or application/json"#,
         ),
+        Case(
+            "OTLP/HTTP sent to the gRPC port",
+            Sent::HttpToGrpcPort,
+            "400 this port takes OTLP over gRPC: send OTLP over HTTP to port 4318 or 4300 (otlp_http_listen, listen)",
+        ),
+    ]
+}
+
+fn of_encodings() -> Vec<Case> {
+    use Sent::Http;
+    let good = logs(vec![log("x")]);
+    let mut cut_gzip = gzip(&good);
+    cut_gzip.truncate(cut_gzip.len() - 9);
+    const NESTED: &str = r#"415 encoding "gzip, gzip" is not taken: send gzip, zstd or deflate, one of them, or none"#;
+    vec![
         Case(
             "an unknown encoding",
             Http(
@@ -263,6 +278,19 @@ fn of_http() -> Vec<Case> {
             Http("/v1/logs", vec![PROTOBUF, "Content-Encoding: zstd"], good),
             "400 the body is not valid zstd",
         ),
+    ]
+}
+
+fn of_bombs() -> Vec<Case> {
+    use Sent::Http;
+    let lying = |n: u32| {
+        let mut bytes = gzip(&bomb());
+        let at = bytes.len() - 4;
+        bytes[at..].copy_from_slice(&n.to_le_bytes());
+        bytes
+    };
+    const TOO_LARGE: &str = "413 the request is larger than 16000000 bytes after decompression (limits.request_bytes): send smaller batches";
+    vec![
         Case(
             "a gzip bomb, 1000:1",
             Http(
@@ -294,11 +322,6 @@ fn of_http() -> Vec<Case> {
             "a body over the limit",
             Http("/v1/traces", vec![PROTOBUF], bomb()),
             TOO_LARGE,
-        ),
-        Case(
-            "OTLP/HTTP sent to the gRPC port",
-            Sent::HttpToGrpcPort,
-            "400 this port takes OTLP over gRPC: send OTLP over HTTP to port 4318 or 4300 (otlp_http_listen, listen)",
         ),
     ]
 }

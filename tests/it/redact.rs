@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::grpc::{self, LOGS, framed};
 use crate::http::send;
 use crate::server::Server;
-use crate::telemetry::{gzip, log, logs, metric, pair, snappy, span, traces, zstd};
+use crate::telemetry::{gzip, log, logs, metric, pair, span, traces, zstd};
 
 const PROTOBUF: &str = "Content-Type: application/x-protobuf";
 
@@ -68,9 +68,9 @@ fn secrets(tag: &str) -> Vec<u8> {
     logs(vec![record])
 }
 
-#[test]
-fn credentials_are_masked_before_anything_is_written() {
-    let mut server = Server::start();
+/// Sends canaries through every door.
+#[track_caller]
+fn send_secrets(server: &Server) {
     let http = server.otlp_http.expect("listens");
     let gz = [PROTOBUF, "Content-Encoding: gzip"];
     let zs = [PROTOBUF, "Content-Encoding: zstd"];
@@ -130,7 +130,12 @@ fn credentials_are_masked_before_anything_is_written() {
         send(http, "POST", "/v1/logs", &json_type, broken).status,
         400
     );
+}
 
+#[test]
+fn credentials_are_masked_before_anything_is_written() {
+    let mut server = Server::start();
+    send_secrets(&server);
     check_clean(&server, &["canary", "eyJ"]);
     // What is no secret is there, in the log as it came.
     let mut found = Vec::new();

@@ -3,8 +3,8 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message;
 
-use super::transcode::BadStreams;
-use super::{Pushed, from_json, from_protobuf, labels};
+use super::transcode::{BadStreams, Pushed};
+use super::{from_json, from_protobuf, labels};
 use crate::model::random::Random;
 use crate::model::write;
 
