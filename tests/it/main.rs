@@ -10,6 +10,7 @@ mod loki;
 mod otlp_bad;
 mod otlp_grpc;
 mod otlp_http;
+mod otlp_json;
 mod redact;
 mod server;
 mod telemetry;
