@@ -28,6 +28,7 @@ impl Storage {
         metrics: &Arc<Metrics>,
         sources: &Arc<Sources>,
     ) -> Result<Storage, Stop> {
+        raise_open_files();
         let opened = store::open(store_config(settings), Disk::Real, clock.now())
             .map_err(|e| Stop::Failed(e.to_string()))?;
         tell(&opened.recovery);
@@ -79,6 +80,20 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .name(name.to_owned())
         .spawn(work)
         .map_err(failed)
+}
+
+/// Every segment keeps its file open, so that retention can unlink what a query still reads; with
+/// the connections that is more than the usual 1,024. The hard limit is ours to take.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "limit of open files stays as it is");
+    }
 }
 
 fn retention(settings: &Settings) -> Retention {
