@@ -4,6 +4,7 @@ mod commands;
 mod grpc;
 mod http;
 mod ingest;
+mod kill;
 mod limits;
 mod listeners;
 mod loki;
