@@ -1,8 +1,7 @@
 // The waterfall: a virtual list over the columns of /api/v1/traces/{id}/layout. The server has
 // already drawn the header, the minimap and the first rows; this file takes over from there and
 // must never need more than those columns (details of a span come as HTML, one at a time).
-const page = document.querySelector(".trace");
-const wf = page?.querySelector(".wf");
+const page = document.querySelector(".trace"), wf = page?.querySelector(".wf");
 const ROW = 26, POOL_MIN = 60, FOLDS_IN_URL = 60;
 const $ = (selector, from = page) => from.querySelector(selector);
 const esc = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
@@ -29,7 +28,6 @@ function drag(el, move) {
   el.onpointercancel = () => { from = null; };
 }
 
-// ---- columns ---------------------------------------------------------------------------------
 /** The trace: columns by row (preorder) as typed arrays, and the bundles of siblings. */
 let T;
 function decode(p, { hues, bundles }) {
@@ -50,30 +48,32 @@ function decode(p, { hues, bundles }) {
     return { first, end, mark: "s" + first };
   });
   t.bundles = [...left, ...groups].sort((a, b) => a.first - b.first || b.end - a.end); // the enclosing one first
+  t.marked = new Map(t.bundles.map((b, k) => [b.mark, ~k]));
   t.bundles.forEach((b, k) => {
     if (t.bundleAt[b.first] < 0) t.bundleAt[b.first] = k;
-    b.from = Infinity; b.to = 0;
-    for (let i = b.first; i < b.end; i = t.end[i]) { b.from = Math.min(b.from, t.start[i]); b.to = Math.max(b.to, t.start[i] + t.dur[i]); }
+    b.from = t.start[b.first]; // siblings stand by their start
+    for (let i = b.first, to = 0; i < b.end; i = t.end[i]) b.to = to = Math.max(to, t.start[i] + t.dur[i]);
   });
   return t;
 }
 /** First index of the sorted `list` that is not below `x`. */
 function lower(list, x) {
-  let a = 0, b = list.length;
-  while (a < b) { const m = a + b >> 1; if (list[m] < x) a = m + 1; else b = m; }
+  let a = 0;
+  for (let b = list.length; a < b;) { const m = a + b >> 1; if (list[m] < x) a = m + 1; else b = m; }
   return a;
 }
 
-// ---- folding: what is visible ----------------------------------------------------------------
 // A place is a row (>= 0) or a bundle (~index). Columns by visible line: place, level, the line
 // above in the tree, position among siblings and their number.
-let open, vis, level, up, pos, size, family, where, whereBundle, count = 0, deepest = 1;
+let open, vis, level, up, pos, size, family, where, count = 0, deepest = 1;
 const toggled = new Set();
 const slot = p => p < 0 ? T.n + ~p : p;
 const isOpen = p => !!open[slot(p)];
 const first = p => p < 0 ? T.bundles[~p].first : p, last = p => p < 0 ? T.bundles[~p].end : T.end[p];
 const foldable = p => p < 0 || T.end[p] > p + 1;
-const seat = p => p < 0 ? whereBundle[~p] : where[p];
+const seat = p => where[slot(p)];
+/** Places by their marks: `12.g40.s7`; marks of another version of the trace are passed over. */
+const places = marks => marks.split(".").map(text => T.marked.get(text) ?? (text ? +text : NaN)).filter(p => p < T.n);
 function setOpen(p, to) {
   if (isOpen(p) == to || !foldable(p)) return;
   open[slot(p)] = to;
@@ -81,13 +81,12 @@ function setOpen(p, to) {
 }
 function rebuild() {
   const path = [-1], seen = [], ends = [];
-  count = 0; deepest = 1; where.fill(-1); whereBundle.fill(-1);
+  count = 0; deepest = 1; where.fill(-1);
   const push = (place, depth) => {
     seen.length = depth + 1;
     vis[count] = place; level[count] = depth; up[count] = path[depth]; pos[count] = seen[depth] = (seen[depth] || 0) + 1;
     path[depth + 1] = count; deepest = Math.max(deepest, depth);
-    if (place < 0) whereBundle[~place] = count; else where[place] = count;
-    count++;
+    where[slot(place)] = count++;
   };
   rows: for (let i = 0; i < T.n;) {
     while (ends[ends.length - 1] <= i) ends.pop();
@@ -110,19 +109,19 @@ function reveal(row) {
   T.bundles.forEach((b, k) => { if (b.first <= row && row < b.end) setOpen(~k, true); });
   rebuild();
 }
-/** The line that stands for a place, wherever it is folded. */
+/** The line that stands for a place: itself, the closed bundle or the folded row it is in. */
 function standIn(p) {
-  for (let row = first(p); seat(p) < 0; row = T.parent[row]) {
-    const k = T.bundles.findIndex((b, k) => b.first <= row && row < b.end && whereBundle[k] >= 0 && !isOpen(~k));
-    p = where[row] >= 0 ? row : k >= 0 ? ~k : p;
+  for (let row = first(p); row >= 0; row = T.parent[row]) {
+    if (seat(p) >= 0) return p;
+    const k = T.bundles.findIndex((b, k) => b.first <= row && row < b.end && seat(~k) >= 0);
+    p = seat(row) >= 0 ? row : k < 0 ? T.parent[row] : ~k;
   }
   return p;
 }
 
-// ---- drawing ---------------------------------------------------------------------------------
+// ---- drawing ----
 let lines, pool = [], width = 600, zoom, hits = new Uint8Array(0), cur = 0, step = 16;
-const base = 28;
-const X = t => (t - zoom[0]) * width / (zoom[1] - zoom[0]);
+const base = 28, X = t => (t - zoom[0]) * width / (zoom[1] - zoom[0]);
 const rect = (cls, a, b, y = 8, h = 10) => {
   const x = Math.max(-4, X(a)), w = Math.max(2, Math.min(width + 4, X(b)) - x);
   return x > width || X(b) < 0 ? "" : `<rect class="${cls}" x="${px(x)}" y="${y}" width="${px(w)}" height="${h}"/>`;
@@ -193,12 +192,11 @@ function paint(all) {
     el.hidden = k >= count;
     if (!el.hidden && (all || el.k !== k)) draw(el, el.k = k);
   }
-  const shown = seat(cur);
-  if (shown >= from && shown < from + n) wf.setAttribute("aria-activedescendant", "r" + mark(cur)); else wf.removeAttribute("aria-activedescendant");
+  const drawn = seat(cur) >= from && seat(cur) < from + n; // an id that is not there would be an error
+  if (drawn) wf.setAttribute("aria-activedescendant", "r" + mark(cur)); else wf.removeAttribute("aria-activedescendant");
 }
-const STEPS = [1, 2, 2.5, 5, 10];
 function axis() {
-  const narrow = width < 240, span = zoom[1] - zoom[0], raw = span * (narrow ? 50 : 84) / width, ten = 10 ** Math.floor(Math.log10(raw)), tick = STEPS.find(s => s * ten >= raw) * ten;
+  const narrow = width < 240, span = zoom[1] - zoom[0], raw = span * (narrow ? 50 : 84) / width, ten = 10 ** Math.floor(Math.log10(raw)), tick = [1, 2, 2.5, 5, 10].find(s => s * ten >= raw) * ten;
   const [unit, size] = zoom[1] < 1e4 ? ["ns", 1] : zoom[1] < 1e7 ? ["µs", 1e3] : zoom[1] < 1e10 ? ["ms", 1e6] : ["s", 1e9];
   let labels = "", grid = "";
   for (let t = Math.ceil(zoom[0] / tick) * tick; t < zoom[1]; t += tick) {
@@ -208,7 +206,8 @@ function axis() {
     labels += `<text x="${x + 4}" y="14">${text}</text>`;
     grid += `<line x1="${x}" x2="${x}" y2="100%"/>`;
   }
-  $(".t-axis svg").innerHTML = labels; $(".wf-grid").innerHTML = grid;
+  $(".t-axis svg").innerHTML = labels;
+  $(".wf-grid").innerHTML = grid;
 }
 function measure() {
   const time = parseFloat(getComputedStyle(page).getPropertyValue("--time")), label = parseFloat(getComputedStyle(page).getPropertyValue("--label"));
@@ -217,9 +216,9 @@ function measure() {
   const need = Math.max(POOL_MIN, Math.ceil(wf.clientHeight / ROW) + 16);
   while (pool.length < need) { const el = document.createElement("div"); el.setAttribute("role", "row"); pool.push(el); lines.append(el); }
 }
-function redraw() { axis(); paint(true); viewport(); remember(); }
+const redraw = () => { axis(); paint(true); viewport(); remember(); };
 
-// ---- zoom ------------------------------------------------------------------------------------
+// ---- zoom ----
 function zoomTo(a, b) {
   const total = T.duration_ns;
   [a, b] = [Math.max(0, Math.min(a, b)), Math.min(total * 1.01, Math.max(a, b))];
@@ -238,9 +237,8 @@ function dragMap(from, to, over) {
   if (over && Math.abs(from - to) > 4) zoomTo(a * T.duration_ns, b * T.duration_ns);
 }
 
-// ---- selection and the drawer ----------------------------------------------------------------
 const drawer = $(".t-drawer");
-let wanted, timer;
+let wanted, timer, saving;
 function select(place, open) {
   cur = place;
   const top = seat(place) * ROW, room = wf.clientHeight;
@@ -273,35 +271,18 @@ function show(row) {
   }, 40);
 }
 function hideDrawer(hide) {
-  if (drawer.hidden == hide) return;
-  drawer.hidden = hide; page.classList.toggle("split", !hide);
-  measure(); redraw();
+  if (drawer.hidden != hide) { drawer.hidden = hide; page.classList.toggle("split", !hide); measure(); redraw(); }
 }
 const resize = (from, to, over) => {
   page.style.setProperty("--drawer", Math.min(innerWidth / 2, Math.max(320, drawer.clientWidth + from - to)) + "px");
   if (over) { measure(); redraw(); }
 };
 
-// ---- find ------------------------------------------------------------------------------------
 const box = $(".t-find input[name=find]");
-let found = [];
-const SCALE = { ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, m: 6e10 };
-/** One word of the query bar's language as a test over rows; undefined where it is not known here. */
-function term(word) {
-  const [, not, field, raw] = /^(-?)(?:([\w.]+):)?(.*)$/s.exec(word), value = raw.replace(/^"|"$/g, "").toLowerCase();
-  const like = text => !field ? text.includes(value) : value.endsWith("*") ? text.startsWith(value.slice(0, -1)) : text === value;
-  const over = (list, column) => { const ok = list.map(of => like((of.name ?? of).toLowerCase())); return i => ok[column[i]]; };
-  const services = over(T.services, T.service), names = over(T.operations, T.op);
-  const [, sign = "=", number, unit] = /^([<>]?=?)([\d.]+)([a-zµ]+)$/.exec(value) || [], ns = number * SCALE[unit];
-  const test = { service: services, name: names, status: i => T.bad[i] == (value == "error"),
-    duration: ns >= 0 && (i => sign.includes("=") && T.dur[i] == ns || sign[0] == ">" && T.dur[i] > ns || sign[0] == "<" && T.dur[i] < ns),
-    [undefined]: i => services(i) || names(i) }[field];
-  return test && (not ? i => !test(i) : test);
-}
+let found = [], match; // match comes with find-in-trace.js
 function find(text) {
-  const tests = (text.match(/-?(?:[\w.]+:)?"[^"]*"|\S+/g) || []).map(term), known = tests.every(Boolean);
-  hits = new Uint8Array(T.n); found = [];
-  if (known && tests.length) for (let i = 0; i < T.n; i++) if (tests.every(t => t(i))) { hits[i] = 1; found.push(i); }
+  const known = match(text, hits = new Uint8Array(T.n));
+  found = [...hits.keys()].filter(i => hits[i]);
   box.setAttribute("aria-invalid", !known);
   counter(known ? "" : "unknown field");
 }
@@ -317,8 +298,6 @@ function cycle(list, by) {
   counter();
 }
 
-// ---- state in the address and the session ----------------------------------------------------
-let saving;
 function remember() {
   clearTimeout(saving);
   saving = setTimeout(() => {
@@ -339,14 +318,10 @@ function restore() {
   zoom = b > a ? [a, b] : [0, T.duration_ns * 1.01 || 1];
   let folds = ask.get("fold");
   try { folds ??= sessionStorage["trace:" + T.trace_id]; } catch { /* forbidden */ }
-  for (const text of (folds || "").split(".").filter(Boolean)) {
-    const k = T.bundles.findIndex(b => b.mark == text), place = k < 0 ? +text : ~k;
-    if (place < T.n) setOpen(place, !isOpen(place));
-  }
+  for (const p of places(folds || "")) setOpen(p, !isOpen(p));
   if (ask.get("critical") == "off") critOn(false);
 }
 
-// ---- keys and clicks -------------------------------------------------------------------------
 const critOn = on => { wf.classList.toggle("nocrit", !on); $(".t-crit input").checked = on; };
 function fold(places, to) {
   for (const p of places) setOpen(p, to);
@@ -382,8 +357,8 @@ function onKey(e) {
 function onClick(e) {
   const el = e.target.closest(".r");
   if (!el || e.ctrlKey || e.metaKey || e.shiftKey || e.button) return;
-  e.preventDefault();
   const place = vis[el.k];
+  e.preventDefault();
   if (place < 0 || e.target.closest(".tw") && foldable(place)) turn(place); else select(place, true);
   wf.focus({ preventScroll: true });
 }
@@ -392,22 +367,19 @@ async function start() {
   const answer = await fetch(wf.dataset.layout);
   if (!answer.ok) return;
   T = decode(await answer.json(), wf.dataset);
-  const places = T.n + T.bundles.length;
-  [vis, level, up, pos, size, family] = Array.from({ length: 6 }, () => new Int32Array(places + 1));
-  where = new Int32Array(T.n); whereBundle = new Int32Array(T.bundles.length); open = new Uint8Array(places);
-  for (const text of wf.dataset.open.split(".").filter(Boolean)) open[text] = 1;
-  for (const text of wf.dataset.bundles.split(".")) if (text[0] == "g") open[T.n + T.bundles.findIndex(b => b.mark == text)] = 1;
+  const most = T.n + T.bundles.length;
+  [vis, level, up, pos, size, family, where] = Array.from({ length: 7 }, () => new Int32Array(most + 1));
+  open = new Uint8Array(most);
+  for (const p of places(wf.dataset.open)) open[slot(p)] = 1;
   lines = $(".wf-rows"); cur = +wf.dataset.selected;
   restore(); rebuild();
-  for (const row of lines.querySelectorAll(".r")) row.remove();
-  $(".t-more")?.remove();
+  for (const row of page.querySelectorAll(".r,.t-more")) row.remove();
   wf.classList.add("live");
   if (where[cur] < 0) reveal(cur);
   measure();
-  if (box.value.trim()) find(box.value);
   const top = where[cur] * ROW;
   if (top > wf.clientHeight - 2 * ROW) wf.scrollTop = top - wf.clientHeight / 2;
-  axis(); paint(true); viewport(); counter();
+  axis(); paint(true); viewport();
   wf.addEventListener("scroll", () => requestAnimationFrame(() => paint(false)), { passive: true });
   wf.onclick = onClick;
   document.addEventListener("keydown", onKey);
@@ -415,7 +387,6 @@ async function start() {
   drag(map, dragMap); drag($(".t-grip"), resize);
   map.ondblclick = KEYS[0];
   const check = $(".t-crit input");
-  check.parentNode.hidden = box.form.hidden = false;
   check.onchange = () => { critOn(check.checked); remember(); };
   box.oninput = () => { find(box.value); requestAnimationFrame(() => paint(true)); remember(); };
   box.form.onsubmit = e => { e.preventDefault(); cycle(found, e.submitter?.value == "previous" ? -1 : 1); };
@@ -425,5 +396,8 @@ async function start() {
   };
   drawer.onclick = e => { if (e.target.closest(".s-close")) { e.preventDefault(); KEYS.Escape(); } };
   page.dataset.ready = Math.round(performance.now());
+  match = (await import(wf.dataset.find)).matcher(T);
+  check.parentNode.hidden = box.form.hidden = false;
+  if (box.value.trim()) { find(box.value); paint(true); }
 }
 if (wf) start();

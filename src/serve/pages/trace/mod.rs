@@ -29,7 +29,7 @@ use crate::serve::shell::{Section, Shell, ShellData};
 use crate::serve::state::{App, Shared};
 
 use chart::{MapView, Share, Tick, Zoom};
-use fold::Folds;
+use fold::{Folds, Place};
 use load::{Loaded, Which, load, logs_page};
 use rows::{Drawing, RowView};
 use span::{SpanPlaces, SpanView};
@@ -79,8 +79,8 @@ struct Waterfall {
     page_rows: usize,
     next: Option<String>,
     selected: String,
-    open_rows: String,
-    open_bundles: String,
+    open: String,
+    left_out: String,
     hues: String,
 }
 
@@ -317,8 +317,8 @@ fn waterfall(loaded: &Loaded, url: &PageUrl, hues: &[&'static str]) -> Waterfall
         next: (more < lines.len()).then(|| url.with("from", &more.to_string()).to_string()),
         lines: lines.len(),
         selected: loaded.row.map(|row| row.to_string()).unwrap_or_default(),
-        open_rows: open_rows(&start),
-        open_bundles: bundles(&start),
+        open: open_marks(&start),
+        left_out: left_out(&start),
         hues: numbers.collect::<Vec<_>>().join("."),
     }
 }
@@ -459,21 +459,20 @@ fn counted(n: usize, what: &str) -> String {
     }
 }
 
-/// Open rows before the reader's own folding, for trace.js: `0.1.7`.
-fn open_rows(folds: &Folds) -> String {
-    let rows: Vec<_> = folds.open_rows().map(|row| row.to_string()).collect();
-    rows.join(".")
+/// What is open before the reader's own folding, for trace.js: `0.1.7.g40`.
+fn open_marks(folds: &Folds) -> String {
+    let rows = folds.open_rows().map(Place::Row);
+    let bundles = (0u32..)
+        .zip(&folds.bundles)
+        .filter(|(_, bundle)| bundle.open);
+    let places = rows.chain(bundles.map(|(at, _)| Place::Bundle(at)));
+    let marks: Vec<_> = places.map(|place| folds.mark(place)).collect();
+    marks.join(".")
 }
 
-/// Bundles that are not in the API's columns, and open groups: `s7-14.g40`.
-fn bundles(folds: &Folds) -> String {
-    let texts = folds
-        .bundles
-        .iter()
-        .filter_map(|bundle| match (bundle.group, bundle.open) {
-            (None, _) => Some(format!("s{}-{}", bundle.rows.start, bundle.rows.end)),
-            (Some(_), true) => Some(format!("g{}", bundle.rows.start)),
-            (Some(_), false) => None,
-        });
+/// The runs of spans left out, which the API's columns do not have: `s7-14.s30-52`.
+fn left_out(folds: &Folds) -> String {
+    let runs = folds.bundles.iter().filter(|bundle| bundle.group.is_none());
+    let texts = runs.map(|bundle| format!("s{}-{}", bundle.rows.start, bundle.rows.end));
     texts.collect::<Vec<_>>().join(".")
 }
