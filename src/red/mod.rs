@@ -1,6 +1,5 @@
 //! Rate, errors, durations per service and operation, accumulated at ingest, kept per segment,
 //! rebuilt from the WAL. Here they are only read and summed up; never per span.
-#![allow(dead_code)]
 
 mod newest;
 mod read;

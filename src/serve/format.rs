@@ -168,11 +168,6 @@ impl Zone {
         self.text(ns, "%H:%M:%S%.3f")
     }
 
-    /// `14:04`.
-    pub(crate) fn minute(&self, ns: u64) -> TimeText {
-        self.text(ns, "%H:%M")
-    }
-
     /// `Fri 20 Nov 14:04:31`.
     pub(crate) fn date_time(&self, ns: u64) -> TimeText {
         self.text(ns, "%a %-d %b %H:%M:%S")

@@ -1,5 +1,4 @@
 //! Listeners, router, pages, API handlers, sessions.
-#![allow(dead_code)]
 
 pub(crate) mod access;
 mod api;

@@ -14,7 +14,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::access::{Policy, guard};
 use super::error::{self, Failure};
-use super::pages::{overview, settings, start, theme};
+use super::pages::{overview, service, settings, start, theme};
 use super::state::Shared;
 use super::{api, assets, health, login, page, pages, tokens};
 use crate::receive::{cors, loki, otlp_grpc, otlp_http};
@@ -205,6 +205,7 @@ fn people(routes: Routes) -> Routes {
         )
         .at(Policy::Public, "/theme", post(theme::choose))
         .at(Policy::Page, "/", get(overview::show))
+        .at(Policy::Page, "/services/{name}", get(service::show))
         .at(Policy::Page, "/start", get(start::show))
         .at(Policy::Page, "/start/listening", get(start::listening))
         .at(

@@ -40,16 +40,3 @@ pub(crate) fn error_page(
     };
     html_with(status, &template)
 }
-
-/// The answer to an address that no route has.
-pub(crate) fn not_found(page: &PageRequest, data: ShellData) -> Response {
-    let text = format!("Nothing lives at {}.", page.url.path);
-    error_page(
-        page,
-        data,
-        StatusCode::NOT_FOUND,
-        &text,
-        ("/", "Go to the overview"),
-        "",
-    )
-}

@@ -274,6 +274,7 @@ fn waiting(id: &'static str, name: &'static str) -> Lamp {
 fn ago(now: Timestamp, then: Timestamp) -> String {
     match now.0.saturating_sub(then.0) / 1_000_000_000 {
         0 => "now".to_owned(),
+        seconds @ 1..60 => format!("{seconds} s ago"),
         seconds => format!("{} ago", format::duration(seconds * 1_000_000_000)),
     }
 }

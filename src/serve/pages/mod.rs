@@ -8,6 +8,7 @@ pub(crate) mod logs;
 pub(crate) mod overview;
 pub(crate) mod querybar;
 pub(crate) mod search;
+pub(crate) mod service;
 pub(crate) mod settings;
 mod snippets;
 pub(crate) mod start;

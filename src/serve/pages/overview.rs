@@ -248,7 +248,9 @@ fn add_senders(rows: &mut Vec<ServiceRow>, senders: &[(SenderKey, Sender)], rang
         };
         if sender.last_seen >= row.last_seen {
             row.last_seen = sender.last_seen;
-            row.version = Some(sender.version.clone()).filter(|version| !version.is_empty());
+            if !sender.version.is_empty() {
+                row.version = Some(sender.version.clone());
+            }
         }
     }
 }
@@ -401,19 +403,37 @@ fn row(service: &ServiceRow, from: &Overview) -> Row {
         glyph,
         name: service.name.clone(),
         class: from.colours.class(&service.name),
-        href: scoped.carry_to("/traces").to_string(),
+        href: from
+            .url
+            .carry_to(&service_path(&service.name))
+            .without("svc")
+            .to_string(),
         rate,
         rate_spark: spark(&|point| point.requests as f64, Tone::Calm),
         errors: share(service.error_ratio, tone, &scoped),
         errors_spark: spark(&error_share, tail),
-        p50: latency(service.p50_ns, &scoped),
-        p95: latency(service.p95_ns, &scoped),
+        p50: latency(service.p50_ns, &scoped, ""),
+        p95: latency(service.p95_ns, &scoped, ""),
         p95_spark: spark(&|point| point.p95_ns.unwrap_or(0) as f64, tail),
-        p99: latency(service.p99_ns, &scoped),
+        p99: latency(service.p99_ns, &scoped, ""),
         log_errors: log_errors(service.log_errors_per_min, &scoped),
         version: service.version.clone().unwrap_or_default(),
         last_seen: from.zone.ago(service.last_seen.0, from.now_ns),
     }
+}
+
+/// `/services/{name}`, percent-encoded (RFC 3986, a path segment).
+fn service_path(name: &str) -> String {
+    let mut path = "/services/".to_owned();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                path.push(char::from(byte));
+            }
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
 }
 
 /// The share of failed requests, with the failed traces behind it.
@@ -431,8 +451,8 @@ fn share(ratio: f64, tone: &'static str, scoped: &PageUrl) -> Cell {
     }
 }
 
-/// A percentile, with the traces that took as long or longer behind it.
-fn latency(ns: Option<u64>, scoped: &PageUrl) -> Cell {
+/// A percentile, with the traces behind it that took as long or longer and match `query`.
+pub(super) fn latency(ns: Option<u64>, scoped: &PageUrl, query: &str) -> Cell {
     let Some(ns) = ns else {
         return Cell {
             text: "–".to_owned(),
@@ -440,8 +460,10 @@ fn latency(ns: Option<u64>, scoped: &PageUrl) -> Cell {
             href: None,
         };
     };
-    let slower = format!("duration:>={ns}ns");
-    let url = scoped.carry_to("/traces").with("query", &slower);
+    let slower = format!("{query} duration:>={ns}ns");
+    let url = scoped
+        .carry_to("/traces")
+        .with("query", slower.trim_start());
     Cell {
         text: format::duration(ns),
         tone: "",
@@ -463,7 +485,7 @@ fn log_errors(per_minute: f64, scoped: &PageUrl) -> Cell {
     }
 }
 
-fn error_share(point: &SparkPoint) -> f64 {
+pub(super) fn error_share(point: &SparkPoint) -> f64 {
     match point.requests {
         0 => 0.0,
         requests => point.errors as f64 / requests as f64,
@@ -580,6 +602,7 @@ pub(crate) mod tests {
             href,
             Some("/traces?start=6h&svc=check+out&query=status%3Aerror")
         );
+        assert_eq!(row.href, "/services/check%20out?start=6h");
         assert!(
             row.log_errors
                 .href

@@ -80,6 +80,7 @@ async fn every_page_answers_with_the_policy_and_without_inline_code() {
         "/",
         "/start",
         "/settings",
+        "/services/a%2Fb",
         "/nowhere",
         "/?start=yesterday&svc=%22%3E%3Cscript%3E",
     ] {
