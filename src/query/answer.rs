@@ -217,7 +217,7 @@ pub(crate) struct TraceRow {
     pub(crate) services: Vec<String>,
     /// The slowest spans that match, at most [`MATCHED_SPANS_MAX`]; empty when the query is empty.
     pub(crate) matched: Vec<MatchedSpan>,
-    /// All spans that match.
+    /// All spans that match; 0 when the query is empty.
     pub(crate) matched_count: u64,
 }
 

@@ -3,7 +3,6 @@
 //! Synchronous: callers run it on a blocking thread behind a semaphore. Every call takes a
 //! [`Control`] that bounds it, and answers with owned plain values. An answer that had to stop
 //! early is still an answer: its [`Stats::partial`] says why.
-#![allow(dead_code, unused_imports)]
 
 pub(crate) mod answer;
 pub(crate) mod control;
@@ -23,11 +22,17 @@ mod traces;
 
 pub(crate) use answer::{
     Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LogCursor, LogPage,
-    LogRequest, MatchedSpan, Scatter, ScatterCell, SpanScope, Suggestion, SuggestionKind,
-    TailBatch, TraceCursor, TraceDetail, TracePage, TraceRequest, TraceRow,
+    LogRequest, MatchedSpan, Scatter, SpanScope, Suggestion, TailBatch, TraceCursor, TraceDetail,
+    TracePage, TraceRequest, TraceRow,
 };
+// What only tests name; everybody else gets these values inside of others.
+#[cfg(test)]
+pub(crate) use answer::{ScatterCell, SuggestionKind};
+#[cfg(test)]
+pub(crate) use control::Partial;
+
 pub(crate) use answer::{LOG_ROWS_MAX, TRACE_ROWS_MAX};
-pub(crate) use control::{Control, Partial, Registry, Running, RunningQuery, Stats};
+pub(crate) use control::{Control, Registry, RunningQuery, Stats};
 pub(crate) use layout::Layout;
 pub(crate) use matcher::{KINDS, STATUSES};
 

@@ -1,8 +1,8 @@
 //! Finding traces, and reading whole ones.
 //!
-//! A search has two steps. First the spans that match tell which traces match. Then everything
-//! known about those traces in the range is summed up: what the list shows, and where each is in
-//! the scatter. An empty query needs only the second.
+//! A search has two steps. First the spans that match tell which traces match. Then the summaries
+//! that heads and segments keep tell what the list shows of those traces, and where each is in the
+//! scatter. An empty query needs only the second: every trace that runs in the range.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -21,7 +21,7 @@ use super::scan::{Progress, span_units};
 use super::scatter;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::write::RequestWriter;
-use crate::model::{Span, SpanView, TimeRange, Timestamp, TraceId, write};
+use crate::model::{Signal, Span, SpanView, TimeRange, Timestamp, TraceId, TraceSummary, write};
 use crate::store::{Snapshot, SpanColumns, SpanPrune, SpanUnit};
 
 /// Traces one search can keep apart: about 200 B each.
@@ -51,7 +51,33 @@ pub(super) fn page(
         )));
     }
     let matcher = SpanMatcher::new(&request.query)?;
-    let (units, visible, mut progress) = span_units(snapshot, request.range, &matcher, control);
+    let named = !matcher.is_all() || request.scope != SpanScope::All;
+    let (visible, matches, mut progress) = if named {
+        matching(snapshot, request, &matcher, control)
+    } else {
+        let visible = snapshot.visible(Signal::Traces, request.range);
+        let mut progress = Progress::new(control, 0);
+        progress.note_damage(snapshot, Signal::Traces, visible);
+        (visible, Matches::default(), progress)
+    };
+    let mut sums = Sums::new(named.then_some(&matches));
+    sums.read(snapshot, visible, &mut progress);
+    if matches.full || sums.full {
+        progress.cut(Partial::Rows);
+    }
+    Ok(laid_out(
+        snapshot, request, visible, matches, &sums, &progress, control,
+    ))
+}
+
+/// Looks at all spans of the range that may match.
+fn matching<'c>(
+    snapshot: &Snapshot,
+    request: &TraceRequest,
+    matcher: &SpanMatcher,
+    control: &'c Control,
+) -> (TimeRange, Matches, Progress<'c>) {
+    let (units, visible, mut progress) = span_units(snapshot, request.range, matcher, control);
     let mut matches = Matches::default();
     for unit in &units {
         if !progress.may_go_on() {
@@ -66,13 +92,7 @@ pub(super) fn page(
         });
         progress.read(unit.rows(), unit.bytes(), result);
     }
-    if matches.full {
-        progress.cut(Partial::Rows);
-    }
-    let named = !matcher.is_all() || request.scope != SpanScope::All;
-    let mut sums = Sums::new(&matches);
-    sum_up(snapshot, visible, &mut sums, &mut progress, control)?;
-    Ok(laid_out(request, visible, matches, &sums, named, &progress))
+    (visible, matches, progress)
 }
 
 fn in_scope(span: &SpanView<'_>, scope: SpanScope) -> bool {
@@ -135,10 +155,14 @@ impl Matches {
     }
 }
 
-/// What is known of every matching trace.
+/// What is known of every matching trace, from the summaries that heads and segments keep.
 #[derive(Debug)]
 pub(super) struct Sums {
     pub(super) traces: HashMap<TraceId, Sum>,
+    /// Every trace of the range matches; none is known beforehand.
+    all: bool,
+    /// More traces than are kept apart.
+    full: bool,
     names: Vec<String>,
     numbers: HashMap<String, u32>,
 }
@@ -150,37 +174,54 @@ pub(super) struct Sum {
     pub(super) end: Timestamp,
     pub(super) spans: u64,
     pub(super) errors: u64,
-    /// Without a parent, then the start: the smallest is the root, or stands in for it.
-    root_rank: (bool, Timestamp),
-    root: (u32, u32),
+    /// Start, service and name of the root, once it is there.
+    root: Option<(Timestamp, u32, u32)>,
     services: Vec<u32>,
 }
 
 impl Sum {
+    const NOTHING: Sum = Sum {
+        start: Timestamp::MAX,
+        end: Timestamp(0),
+        spans: 0,
+        errors: 0,
+        root: None,
+        services: Vec::new(),
+    };
+
     pub(super) fn duration_ns(&self) -> u64 {
         self.end.0.saturating_sub(self.start.0)
     }
 }
 
 impl Sums {
-    fn new(matches: &Matches) -> Sums {
-        let empty = Sum {
-            start: Timestamp::MAX,
-            end: Timestamp(0),
-            spans: 0,
-            errors: 0,
-            root_rank: (true, Timestamp::MAX),
-            root: (0, 0),
-            services: Vec::new(),
-        };
+    /// Of these traces, or of all that there are.
+    fn new(matches: Option<&Matches>) -> Sums {
+        let ids = matches
+            .into_iter()
+            .flat_map(|matches| matches.traces.keys());
         Sums {
-            traces: matches
-                .traces
-                .keys()
-                .map(|id| (*id, empty.clone()))
-                .collect(),
-            names: vec![String::new()],
+            traces: ids.map(|id| (*id, Sum::NOTHING)).collect(),
+            all: matches.is_none(),
+            full: false,
+            names: Vec::new(),
             numbers: HashMap::new(),
+        }
+    }
+
+    /// Sums up what the range and its surroundings have; of all traces, those that run in `range`.
+    fn read(&mut self, snapshot: &Snapshot, range: TimeRange, progress: &mut Progress<'_>) {
+        if !self.all && self.traces.is_empty() {
+            return;
+        }
+        let start = range.start().saturating_sub(OVERHANG_NS);
+        let end = range.end().saturating_add(OVERHANG_NS);
+        let around = TimeRange::new(start, end).unwrap_or(range);
+        let result = snapshot.summaries(around, &mut |summary| self.add(summary));
+        progress.read(0, 0, result);
+        if self.all {
+            self.traces
+                .retain(|_, sum| range.overlaps(sum.start, sum.end));
         }
     }
 
@@ -198,69 +239,51 @@ impl Sums {
         &self.names[number as usize]
     }
 
-    fn add(&mut self, span: &SpanView<'_>) {
-        if !self.traces.contains_key(&span.trace_id) {
-            return;
-        }
-        let service = self.number(span.resource.service());
-        let rank = (span.parent.is_some(), span.start);
-        let sum = self.traces.get_mut(&span.trace_id).expect("asked above");
-        sum.start = sum.start.min(span.start);
-        sum.end = sum.end.max(span.end).max(span.start);
-        sum.spans += 1;
-        sum.errors += u64::from(span.is_error());
-        if let Err(place) = sum.services.binary_search(&service) {
-            sum.services.insert(place, service);
-        }
-        if rank < sum.root_rank {
-            sum.root_rank = rank;
-            let name = self.number(span.name);
-            let sum = self.traces.get_mut(&span.trace_id).expect("asked above");
-            sum.root = (service, name);
-        }
-    }
-}
-
-/// Reads the spans of the matching traces, also those just outside of the range.
-fn sum_up(
-    snapshot: &Snapshot,
-    range: TimeRange,
-    sums: &mut Sums,
-    progress: &mut Progress<'_>,
-    control: &Control,
-) -> Result<(), QueryError> {
-    let start = range.start().saturating_sub(OVERHANG_NS);
-    let around = TimeRange::new(start, range.end().saturating_add(OVERHANG_NS)).unwrap_or(range);
-    let mut everything = SpanMatcher::new(&Expr::All)?;
-    if let [one] = sums.traces.keys().collect::<Vec<_>>()[..] {
-        everything.prune.trace_id = Some(*one);
-    }
-    if sums.traces.is_empty() {
-        return Ok(());
-    }
-    let (units, visible, _) = span_units(snapshot, around, &everything, control);
-    for unit in &units {
-        if !progress.may_go_on() {
-            break;
-        }
-        let result = unit.for_each(SpanColumns::NONE, &mut |span| {
-            if visible.contains(span.at) {
-                sums.add(span);
+    fn add(&mut self, summary: &TraceSummary) {
+        if !self.traces.contains_key(&summary.trace_id) {
+            let room = self.traces.len() < TRACES_MAX;
+            self.full |= self.all && !room;
+            if !self.all || !room {
+                return;
             }
-            ControlFlow::Continue(())
+        }
+        let services: Vec<u32> = summary
+            .services
+            .iter()
+            .map(|name| self.number(name))
+            .collect();
+        let root = summary.root.as_ref().map(|root| {
+            (
+                root.start,
+                self.number(&root.service),
+                self.number(&root.name),
+            )
         });
-        progress.read(0, 0, result);
+        let sum = self.traces.entry(summary.trace_id).or_insert(Sum::NOTHING);
+        sum.start = sum.start.min(summary.start);
+        sum.end = sum.end.max(summary.end);
+        sum.spans += summary.spans;
+        sum.errors += summary.errors;
+        for service in services {
+            if let Err(place) = sum.services.binary_search(&service) {
+                sum.services.insert(place, service);
+            }
+        }
+        sum.root = match (sum.root, root) {
+            (Some(known), Some(new)) => Some(known.min(new)),
+            (known, new) => known.or(new),
+        };
     }
-    Ok(())
 }
 
 fn laid_out(
+    snapshot: &Snapshot,
     request: &TraceRequest,
     range: TimeRange,
     mut matches: Matches,
     sums: &Sums,
-    named: bool,
     progress: &Progress<'_>,
+    control: &Control,
 ) -> TracePage {
     let mut order: Vec<(Timestamp, TraceId)> = sums
         .traces
@@ -282,7 +305,11 @@ fn laid_out(
     });
     let traces = page.iter().map(|(_, id)| {
         let matched = matches.traces.remove(id).unwrap_or_default();
-        row(*id, &sums.traces[id], sums, matched, named)
+        let (sum, mut row) = (&sums.traces[id], row(*id, &sums.traces[id], sums, matched));
+        if sum.root.is_none() {
+            (row.root_service, row.root_name) = earliest(snapshot, *id, control);
+        }
+        row
     });
     TracePage {
         traces: traces.collect(),
@@ -293,7 +320,28 @@ fn laid_out(
     }
 }
 
-fn row(id: TraceId, sum: &Sum, sums: &Sums, matched: Matched, named: bool) -> TraceRow {
+/// Service and name of the earliest span: stands in for a root that has not come yet.
+fn earliest(snapshot: &Snapshot, id: TraceId, control: &Control) -> (String, String) {
+    let mut best: Option<(Timestamp, String, String)> = None;
+    let read = each_span(snapshot, id, control, &mut |span| {
+        if best
+            .as_ref()
+            .is_none_or(|(start, _, _)| span.start < *start)
+        {
+            let service = span.resource.service().to_owned();
+            best = Some((span.start, service, span.name.to_owned()));
+        }
+    });
+    // Past a bound there is no name; the row says so by being without one.
+    let (_, service, name) = best.filter(|_| read.is_ok()).unwrap_or_default();
+    (service, name)
+}
+
+fn row(id: TraceId, sum: &Sum, sums: &Sums, matched: Matched) -> TraceRow {
+    let root = sum
+        .root
+        .map(|(_, service, name)| (sums.name(service), sums.name(name)));
+    let (root_service, root_name) = root.unwrap_or_default();
     let mut services: Vec<String> = sum
         .services
         .iter()
@@ -302,14 +350,14 @@ fn row(id: TraceId, sum: &Sum, sums: &Sums, matched: Matched, named: bool) -> Tr
     services.sort_unstable();
     TraceRow {
         trace_id: id,
-        root_service: sums.name(sum.root.0).to_owned(),
-        root_name: sums.name(sum.root.1).to_owned(),
+        root_service: root_service.to_owned(),
+        root_name: root_name.to_owned(),
         start: sum.start,
         duration_ns: sum.duration_ns(),
         span_count: sum.spans,
         error_count: sum.errors,
         services,
-        matched: if named { matched.slowest } else { Vec::new() },
+        matched: matched.slowest,
         matched_count: matched.count,
     }
 }

@@ -7,8 +7,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use newest::percentile;
-pub(crate) use read::{ServicesAnswer, operations, services};
+pub(crate) use read::{operations, services};
 pub(crate) use services::{Operations, Services};
 
 use crate::model::Timestamp;

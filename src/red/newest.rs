@@ -1,12 +1,10 @@
-//! What rows of spans do not have, read from the newest records: versions, exact times, log rates;
-//! and where one span stands among its like.
+//! What rows of spans do not have, read from the newest records: versions, exact times, log rates.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::ServiceRow;
 use crate::model::record::find;
-use crate::model::red::Sketch;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::{LogView, ResourceView, Signal, SpanView, TimeRange, Timestamp, ValueRef};
 use crate::store::{LogColumns, LogPrune, Snapshot, SpanColumns, SpanPrune, StoreError};
@@ -44,38 +42,6 @@ pub(super) fn fill(
         rows[at].logs_per_min = seen.logs as f64 / minutes;
     }
     spans_whole && logs_whole
-}
-
-/// The share of spans of an operation that were faster than `duration_ns`, 0 to 1 within 1 %;
-/// `None` without any (ui.md W6: the percentile of a span among its like).
-///
-/// # Errors
-/// A head or segment cannot be read.
-pub(crate) fn percentile(
-    snapshot: &Snapshot,
-    range: TimeRange,
-    service: &str,
-    operation: &str,
-    duration_ns: u64,
-) -> Result<Option<f64>, StoreError> {
-    let mut durations = Sketch::default();
-    snapshot.red(range, &mut |row| {
-        if row.service == service && row.operation == operation {
-            durations.merge(&row.cell.durations);
-        }
-    })?;
-    // The sketch answers "how long is the q-th": seven halvings find q to 1 %.
-    let reaches = |q: f64| durations.quantile(q).is_none_or(|ns| ns >= duration_ns);
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..7 {
-        let middle = (low + high) / 2.0;
-        if reaches(middle) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    Ok((durations.count() > 0).then_some(low))
 }
 
 /// What the newest records say of each service.

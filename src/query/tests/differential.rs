@@ -61,7 +61,7 @@ fn all_spans(fixture: &Fixture) -> Vec<(Timestamp, Span)> {
 /// A random query over the words, keys and values of the fixture, as text.
 fn query(random: &mut Random, depth: usize, spans: bool) -> String {
     let choice = if depth == 0 { 9 } else { random.below(10) };
-    let mut inner = |random: &mut Random| query(random, depth - 1, spans);
+    let inner = |random: &mut Random| query(random, depth - 1, spans);
     match choice {
         0 => format!("({}) ({})", inner(random), inner(random)),
         1 => format!("({}) OR ({})", inner(random), inner(random)),

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use super::fixture::{Fixture, control};
 use crate::model::owned::RecordId;
 use crate::model::{Signal, TimeRange, Timestamp, TraceId, ValueRef, write};
+use crate::query::answer::SuggestionKind;
+use crate::query::control::Partial;
 use crate::query::lang::{self, Expr};
 use crate::query::{
-    Control, Direction, LogRequest, Partial, QueryError, SuggestionKind, TailPosition,
+    Control, Direction, LogRequest, QueryError, SpanScope, TailPosition, TraceRequest, TraceRow,
 };
 use crate::store::fixture::{SECOND, START};
 
@@ -278,6 +280,35 @@ fn a_trace_has_every_span_once_wherever_its_parts_are() {
     assert_ne!(trace.version, before);
     let unknown = fixture.engine.trace(TraceId([9; 16]), &control());
     assert!(matches!(unknown, Err(QueryError::NotFound(_))));
+}
+
+#[test]
+fn an_empty_trace_query_lists_what_runs_in_the_range() {
+    let mut fixture = Fixture::new();
+    // Without parents both spans are roots; the earlier one is the root.
+    fixture.spans(spans(&[(1, 1, 0), (1, 2, 50), (2, 1, 1000)]));
+    fixture.seal();
+    fixture.spans(spans(&[(1, 3, 90), (3, 1, 5000)]));
+    let list = |start: u64, end: u64| {
+        let at = |offset: u64| Timestamp(START.0 + offset);
+        let request = TraceRequest {
+            query: Expr::All,
+            range: TimeRange::new(at(start), at(end)).expect("in order"),
+            limit: 10,
+            scope: SpanScope::All,
+            cursor: None,
+        };
+        let page = fixture
+            .engine
+            .traces(&request, &control())
+            .expect("an answer");
+        assert_eq!(page.stats.partial, None);
+        let row = |row: &TraceRow| (row.trace_id.0[15], row.span_count, row.duration_ns);
+        page.traces.iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(list(0, 9000), [(3, 1, 10), (2, 1, 10), (1, 3, 100)]);
+    assert_eq!(list(60, 999), [(1, 3, 100)]);
+    assert_eq!(list(2000, 3000), []);
 }
 
 #[test]
