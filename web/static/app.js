@@ -100,7 +100,8 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "g") {
     going = Date.now();
   } else if (/^[a-z/?]$/.test(event.key)) {
-    if (event.key === "/" || event.key === "?") event.preventDefault();
+    // The key that leads into a field is not typed there.
+    if (event.key === "?" || visible(`[data-focus="${event.key}"]`)) event.preventDefault();
     press(event.key);
   }
 });
