@@ -675,7 +675,7 @@ mod tests {
                 let same = match value {
                     Json::Null => expect.is_null(),
                     Json::Bool(b) => *expect == b,
-                    Json::Number(n) => expect.to_string() == n,
+                    Json::Number(n) => *expect == serde_json::from_str::<serde_json::Value>(n).expect("a number"),
                     Json::Str(text) => *expect == text.get().as_ref(),
                     Json::Array(raw) | Json::Object(raw) => {
                         serde_json::from_str::<serde_json::Value>(raw).as_ref().ok() == Some(expect)

@@ -27,7 +27,7 @@ pub(crate) use answer::{
 };
 // What only tests name; everybody else gets these values inside of others.
 #[cfg(test)]
-pub(crate) use answer::{ScatterCell, SuggestionKind};
+pub(crate) use answer::ScatterCell;
 #[cfg(test)]
 pub(crate) use control::Partial;
 

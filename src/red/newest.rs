@@ -7,7 +7,7 @@ use super::ServiceRow;
 use crate::model::record::find;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::{LogView, ResourceView, Signal, SpanView, TimeRange, Timestamp, ValueRef};
-use crate::store::{LogColumns, LogPrune, Snapshot, SpanColumns, SpanPrune, StoreError};
+use crate::store::{LogColumns, LogPrune, Snapshot, SpanColumns, SpanPrune};
 
 /// Units of the newest data that are looked through: about 100,000 records, some tens of
 /// milliseconds. Rates of logs are over the part of the range that these cover.

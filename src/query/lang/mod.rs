@@ -169,7 +169,7 @@ impl Field {
     pub(crate) fn named(text: &str) -> Field {
         let forced = Place::FORCED.iter().find_map(|(prefix, place)| {
             let name = text.strip_prefix(prefix)?;
-            (!name.is_empty()).then(|| (*place, name))
+            (!name.is_empty()).then_some((*place, name))
         });
         let (place, name) = forced.unwrap_or((Place::Any, text));
         Field {

@@ -145,7 +145,7 @@ pub(super) fn span_request(random: &mut Random, most: usize) -> Vec<u8> {
 fn resource(out: &mut Vec<u8>, random: &mut Random) {
     write::message(out, 1, |out| {
         if !random.one_in(8) {
-            let service = ValueRef::Str(*random.pick(SERVICES));
+            let service = ValueRef::Str(random.pick::<&str>(SERVICES));
             write::key_value(out, 1, "service.name", service);
         }
         attributes(out, 1, 2, random);
@@ -213,8 +213,8 @@ fn body(out: &mut Vec<u8>, random: &mut Random) {
 pub(super) fn sentence(random: &mut Random) -> String {
     let mut text = String::new();
     for _ in 0..random.below(6) {
-        text.push_str(*random.pick(WORDS));
-        text.push_str(*random.pick(&[" ", "-", ": ", "", "_", " \"", "é"]));
+        text.push_str(random.pick::<&str>(WORDS));
+        text.push_str(random.pick::<&str>(&[" ", "-", ": ", "", "_", " \"", "é"]));
     }
     text
 }
@@ -262,7 +262,7 @@ fn attributes(out: &mut Vec<u8>, field: u32, most: usize, random: &mut Random) {
                 ValueRef::Array(ArrayRef(&array))
             }
             5 => ValueRef::Empty,
-            _ => ValueRef::Str(*random.pick(TEXTS)),
+            _ => ValueRef::Str(random.pick::<&str>(TEXTS)),
         };
         write::key_value(out, field, key, value);
     }
