@@ -163,17 +163,6 @@ impl Server {
         http::send(self.http, "GET", path, &[], b"")
     }
 
-    #[track_caller]
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
-        http::send(
-            self.http,
-            "POST",
-            path,
-            &[&format!("Content-Type: {content_type}")],
-            body,
-        )
-    }
-
     /// Ends it as an orchestrator does (SIGTERM); returns the exit code.
     #[track_caller]
     pub fn stop(&mut self) -> Option<i32> {

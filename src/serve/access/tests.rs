@@ -399,8 +399,10 @@ async fn the_setup_link_works_once_and_for_an_hour() {
 
 #[test]
 fn https_cookies_are_pinned_to_the_host() {
-    let mut settings = Settings::default();
-    settings.external_url = "https://watch.example.org".parse().expect("an address");
+    let settings = Settings {
+        external_url: "https://watch.example.org".parse().expect("an address"),
+        ..Settings::default()
+    };
     let cookie = fixture(settings).app.access.set_cookie(Some("secret"));
     assert_eq!(
         cookie,
@@ -410,8 +412,10 @@ fn https_cookies_are_pinned_to_the_host() {
 
 #[tokio::test]
 async fn open_ingest_opens_nothing_else() {
-    let mut settings = Settings::default();
-    settings.auth_ingest = IngestAccess::Open;
+    let settings = Settings {
+        auth_ingest: IngestAccess::Open,
+        ..Settings::default()
+    };
     let f = fixture(settings);
     for (policy, path) in router::everything(&f.app).table {
         let response = send(&f, GUARDED, Method::HEAD, path, &[], "").await;
