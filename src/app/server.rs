@@ -21,7 +21,7 @@ use crate::query::Engine;
 use crate::receive::Receiver;
 use crate::serve::access::{self, Access};
 use crate::serve::ask::QuerySlots;
-use crate::serve::frame::{Pulse, ServiceColours};
+use crate::serve::frame::{Pulse, ServiceColours, keep_pulse};
 use crate::serve::listen::{self, Room};
 use crate::serve::router;
 use crate::serve::state::{App, Shared};
@@ -76,6 +76,8 @@ async fn serve(settings: Settings) -> Result<(), Stop> {
         let room = app.room.clone();
         listeners.spawn(listen::serve(listener, routes, room, app.stop.clone()));
     }
+    // Reads counters only; ends with the listeners.
+    listeners.spawn(keep_pulse(app.clone()));
     println!("{ready}");
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::format;
 use super::shell::{Health, HealthTone, ShellData};
 use super::spark::RIBBON_BARS;
-use super::state::App;
+use super::state::{App, Shared};
 use crate::config::AccessMode;
 use crate::model::{TimeRange, Timestamp};
 use crate::observe::{Metric, Metrics};
@@ -15,12 +16,15 @@ use crate::query::QueryError;
 use crate::red::Services;
 use crate::store::meta;
 
-/// Readings are taken at most this often, by whoever looks.
+/// Readings are taken at most this often.
 const READING_GAP_NS: u64 = 1_000_000_000;
 /// "Now" in "records per second" and "refused": the last minute.
 const READING_SPAN_NS: u64 = 60_000_000_000;
 /// A minute of readings and the one before it.
 const READINGS_MAX: usize = 62;
+
+/// Between readings when nobody looks: "the last minute" is then at most 65 s.
+const READING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Services whose colour is asked for per look at the frame; a first look at more goes on at the next.
 const NEW_COLOURS_MAX: usize = 16;
@@ -63,19 +67,21 @@ impl Pulse {
             rejected: metrics.total(Metric::Rejected),
         };
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        let base = readings.front().copied().unwrap_or(Reading {
-            at: started,
-            ..Reading::default()
-        });
-        if readings
-            .back()
-            .is_none_or(|last| now.0 >= last.at.0.saturating_add(READING_GAP_NS))
-        {
+        if readings.is_empty() {
+            // The start counts as a reading, or the second look would find nothing new.
+            readings.push_back(Reading {
+                at: started,
+                ..Reading::default()
+            });
+        }
+        let old = |r: &Reading| now.0.saturating_sub(r.at.0) > READING_SPAN_NS;
+        while readings.len() > READINGS_MAX || readings.get(1).is_some_and(old) {
+            readings.pop_front();
+        }
+        let base = readings.front().copied().expect("one was pushed above");
+        let last = readings.back().expect("one was pushed above").at;
+        if now.0 >= last.0.saturating_add(READING_GAP_NS) {
             readings.push_back(reading);
-            let old = |r: &Reading| now.0.saturating_sub(r.at.0) > READING_SPAN_NS;
-            while readings.len() > READINGS_MAX || readings.get(1).is_some_and(old) {
-                readings.pop_front();
-            }
         }
         let seconds = now.0.saturating_sub(base.at.0) as f64 / 1e9;
         Beat {
@@ -130,6 +136,19 @@ impl ServiceColours {
             .collect();
         all.sort();
         all
+    }
+}
+
+/// Takes a reading every [`READING_INTERVAL`] until the server stops.
+pub(crate) async fn keep_pulse(app: Shared) {
+    let mut interval = tokio::time::interval(READING_INTERVAL);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = interval.tick() => {
+                app.pulse.beat(&app.metrics, app.started, app.clock.now());
+            }
+        }
     }
 }
 
@@ -223,18 +242,19 @@ mod tests {
             (5.0, true),
             "since the start"
         );
+        let second = pulse.beat(&metrics, at(0), at(100));
+        assert_eq!(second.per_second, 5.0, "a second look sees the same");
         metrics.add(Metric::Refused, &["logs", "overloaded"], 3);
-        for second in 101..=130 {
+        for second in 101..=190 {
             metrics.add(Metric::Accepted, &["logs", "shop"], 20);
+            let beat = pulse.beat(&metrics, at(0), at(second));
+            assert_eq!(beat.refused > 0.0, second <= 161, "{second}: {beat:?}");
+        }
+        assert_eq!(pulse.beat(&metrics, at(0), at(190)).per_second, 20.0);
+        for second in 191..=400 {
             pulse.beat(&metrics, at(0), at(second));
         }
-        let busy = pulse.beat(&metrics, at(0), at(130));
-        assert_eq!((busy.per_second, busy.refused), (20.0, 3.0));
-        for second in 131..=400 {
-            pulse.beat(&metrics, at(0), at(second));
-        }
-        let quiet = pulse.beat(&metrics, at(0), at(400));
-        assert_eq!((quiet.per_second, quiet.refused), (0.0, 0.0));
+        assert_eq!(pulse.beat(&metrics, at(0), at(400)).per_second, 0.0);
     }
 
     #[test]

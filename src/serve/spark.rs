@@ -81,17 +81,20 @@ pub(crate) struct Ribbon {
     pub(crate) end_ns: u64,
 }
 
-/// Paths of [`Ribbon`]: buckets well above what is usual in the range are hot.
+/// Fewer errors in one bucket than this are chance.
+const HOT_MIN: u64 = 3;
+
+/// Paths of [`Ribbon`]: buckets well above the median of the range are hot.
 pub(crate) fn ribbon_paths(counts: &[u64]) -> (String, String) {
     let max = counts.iter().copied().max().unwrap_or(0);
-    let mut sorted: Vec<u64> = counts.iter().copied().filter(|count| *count > 0).collect();
+    let mut sorted = counts.to_vec();
     sorted.sort_unstable();
     let usual = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
     let (mut calm, mut hot) = (String::new(), String::new());
     for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         let share = *count as f64 / max as f64;
         let height = (share * RIBBON_HEIGHT).max(1.0);
-        let path = if *count > usual.saturating_mul(3) {
+        let path = if *count >= HOT_MIN && *count > usual.saturating_mul(3) {
             &mut hot
         } else {
             &mut calm
@@ -212,6 +215,11 @@ mod tests {
         let (calm, hot) = ribbon_paths(&[0, 1, 2, 1, 12]);
         assert_eq!(calm, "M1.5 12v-1.0M2.5 12v-2.0M3.5 12v-1.0");
         assert_eq!(hot, "M4.5 12v-12.0");
+        let (calm, hot) = ribbon_paths(&[0, 0, 0, 0, 2, 9]);
+        assert_eq!(
+            (calm.matches('M').count(), hot.matches('M').count()),
+            (1, 1)
+        );
         assert_eq!(ribbon_paths(&[0, 0]), (String::new(), String::new()));
     }
 }
