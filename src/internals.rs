@@ -6,7 +6,8 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::ingest;
-use crate::model::Signal;
+use crate::model::{Signal, ValueRef, body};
+use crate::query::lang;
 use crate::receive::{loki, otlp_json};
 
 /// Figures of sealing, merging and reading log requests (encoded OTLP); files go to `dir`.
@@ -30,6 +31,8 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("otlp_json_traces", otlp_json_traces),
     ("loki_protobuf", loki_protobuf),
     ("loki_json", loki_json),
+    ("query", query),
+    ("json_body", json_body),
 ];
 
 /// Admission of a decompressed OTLP request, all redaction rules on.
@@ -56,6 +59,23 @@ fn loki_protobuf(bytes: &[u8]) -> Option<usize> {
 
 fn loki_json(bytes: &[u8]) -> Option<usize> {
     otlp_logs(&loki::from_json(bytes).ok()?.request)
+}
+
+/// A query parses, or not; what is printed parses back to the same.
+fn query(bytes: &[u8]) -> Option<usize> {
+    let expr = lang::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+    assert_eq!(lang::parse(&expr.to_string()).as_ref(), Ok(&expr));
+    Some(1)
+}
+
+/// The members of a JSON body, and what is lifted out of it.
+fn json_body(bytes: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    body::fields(ValueRef::Str(text));
+    body::lookup(ValueRef::Str(text), "a.b.c");
+    let mut members = body::members(text)?;
+    let count = members.by_ref().map(|(key, _)| key.get().len()).count();
+    members.complete().then_some(count)
 }
 
 /// A step of admission over one request, of spans or of log records.
