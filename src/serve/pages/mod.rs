@@ -3,6 +3,7 @@
 pub(crate) mod axis;
 pub(crate) mod colours;
 pub(crate) mod error;
+mod figure;
 pub(crate) mod listening;
 pub(crate) mod logs;
 pub(crate) mod overview;

@@ -16,6 +16,7 @@ use crate::serve::format::{self, TimeText, Zone};
 use crate::serve::page::html;
 use crate::serve::page_url::PageUrl;
 use crate::serve::pages::colours::Colours;
+use crate::serve::pages::figure::{Cell, error_share, latency, log_errors, share};
 use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell, ShellData};
 use crate::serve::spark::{RIBBON_BARS, Spark, Tone};
@@ -76,13 +77,6 @@ pub(crate) struct Row {
     pub(crate) log_errors: Cell,
     pub(crate) version: String,
     pub(crate) last_seen: TimeText,
-}
-
-/// A figure, its colour and the page with the records behind it.
-pub(crate) struct Cell {
-    pub(crate) text: String,
-    pub(crate) tone: &'static str,
-    pub(crate) href: Option<String>,
 }
 
 /// How bad a service is; the order of the table.
@@ -434,62 +428,6 @@ fn service_path(name: &str) -> String {
         }
     }
     path
-}
-
-/// The share of failed requests, with the failed traces behind it.
-fn share(ratio: f64, tone: &'static str, scoped: &PageUrl) -> Cell {
-    let failed = || {
-        scoped
-            .carry_to("/traces")
-            .with("query", "status:error")
-            .to_string()
-    };
-    Cell {
-        text: format::percent(ratio),
-        tone: if ratio == 0.0 { "muted" } else { tone },
-        href: (ratio > 0.0).then(failed),
-    }
-}
-
-/// A percentile, with the traces behind it that took as long or longer and match `query`.
-pub(super) fn latency(ns: Option<u64>, scoped: &PageUrl, query: &str) -> Cell {
-    let Some(ns) = ns else {
-        return Cell {
-            text: "–".to_owned(),
-            tone: "muted",
-            href: None,
-        };
-    };
-    let slower = format!("{query} duration:>={ns}ns");
-    let url = scoped
-        .carry_to("/traces")
-        .with("query", slower.trim_start());
-    Cell {
-        text: format::duration(ns),
-        tone: "",
-        href: Some(url.to_string()),
-    }
-}
-
-fn log_errors(per_minute: f64, scoped: &PageUrl) -> Cell {
-    let lines = || {
-        scoped
-            .carry_to("/logs")
-            .with("query", "level:>=error")
-            .to_string()
-    };
-    Cell {
-        text: format::rate(per_minute),
-        tone: if per_minute == 0.0 { "muted" } else { "" },
-        href: (per_minute > 0.0).then(lines),
-    }
-}
-
-pub(super) fn error_share(point: &SparkPoint) -> f64 {
-    match point.requests {
-        0 => 0.0,
-        requests => point.errors as f64 / requests as f64,
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::serve::format;
 use crate::serve::page::html;
 use crate::serve::page_url::PageUrl;
 use crate::serve::pages::colours::Colours;
-use crate::serve::pages::overview::{Cell, error_share, latency};
+use crate::serve::pages::figure::{Cell, error_share, latency};
 use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell};
 use crate::serve::spark::{Spark, Tone};
