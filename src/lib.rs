@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! watchpost: traces, logs, metrics, client errors and alerts of a small team in one small binary.
 //!
 //! The library's public face is [`app::run`]; everything else is crate-private. ARCHITECTURE.md

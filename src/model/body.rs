@@ -83,17 +83,6 @@ pub(crate) fn lookup<'a>(body: ValueRef<'a>, path: &str) -> Option<BodyValue<'a>
     }
 }
 
-/// The human part of a structured body: its `message` or `msg`, for lists of records.
-pub(crate) fn message(body: ValueRef<'_>) -> Option<Cow<'_, str>> {
-    ["message", "msg", "fields.message"]
-        .into_iter()
-        .find_map(|path| match lookup(body, path)? {
-            BodyValue::Json(Json::Str(text)) => Some(text.get()),
-            BodyValue::Value(ValueRef::Str(text)) => Some(Cow::Borrowed(text)),
-            _ => None,
-        })
-}
-
 /// The members of a JSON object; `None` when the text does not look like one.
 pub(crate) fn members(text: &str) -> Option<Members<'_>> {
     // Nearly every plain body is turned away by its first byte.
@@ -637,10 +626,6 @@ mod tests {
         assert_eq!(text.get(), "xé😀\n");
         assert_eq!(lookup(body, "n"), Some(BodyValue::Json(Json::Null)));
         assert_eq!(lookup(body, "a.x"), None);
-        assert_eq!(
-            message(ValueRef::Str(r#"{"msg":"hi"}"#)).as_deref(),
-            Some("hi")
-        );
         assert_eq!(elements(r#"[1, "a",[2]]"#).count(), 3);
     }
 

@@ -101,10 +101,6 @@ impl RedTable {
             })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.cells.len()
-    }
-
     fn cell(&mut self, minute: u64, service: &str, operation: &str, entry: bool) -> &mut RedCell {
         let service = self.number(service);
         let operation = match self.numbers.get(operation) {

@@ -71,6 +71,7 @@ impl TraceSummary {
     }
 
     /// Joins what another head or segment has of the same trace.
+    #[cfg(test)]
     pub(crate) fn join(&mut self, other: &TraceSummary) {
         self.spans += other.spans;
         self.errors += other.errors;
@@ -94,10 +95,5 @@ impl TraceSummary {
         if !known && self.services.len() < SERVICES_MAX {
             self.services.push(service.into());
         }
-    }
-
-    /// End minus start in nanoseconds.
-    pub(crate) fn duration_ns(&self) -> u64 {
-        self.end.0.saturating_sub(self.start.0)
     }
 }

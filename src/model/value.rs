@@ -79,11 +79,6 @@ impl<'a> MapRef<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> {
         messages(self.0).map_while(|message| parse_key_value(message).ok())
     }
-
-    /// The first value under `key`.
-    pub(crate) fn get(self, key: &str) -> Option<ValueRef<'a>> {
-        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
-    }
 }
 
 /// Field 1 of both list messages: the repeated element.

@@ -1,6 +1,8 @@
 //! Where loops and handlers read the time from; everything below them is told.
 
+#[cfg(test)]
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,6 +13,7 @@ use crate::model::Timestamp;
 pub(crate) enum Clock {
     System,
     /// Epoch ns, moved by a test.
+    #[cfg(test)]
     Set(Arc<AtomicU64>),
 }
 
@@ -22,6 +25,7 @@ impl Clock {
                 let ns = since.unwrap_or_default().as_nanos();
                 Timestamp(u64::try_from(ns).unwrap_or(u64::MAX))
             }
+            #[cfg(test)]
             Clock::Set(ns) => Timestamp(ns.load(Ordering::Relaxed)),
         }
     }

@@ -65,7 +65,6 @@ pub(crate) struct Sender {
     pub(crate) spans: u64,
     /// Decompressed bytes of its records.
     pub(crate) bytes: u64,
-    pub(crate) first_seen: Timestamp,
     pub(crate) last_seen: Timestamp,
     /// Records left out, by reason.
     pub(crate) rejected: BTreeMap<&'static str, u64>,
@@ -141,7 +140,6 @@ impl Sources {
             logs: 0,
             spans: 0,
             bytes: 0,
-            first_seen: seen.at,
             last_seen: seen.at,
             rejected: BTreeMap::new(),
             skew_ns: 0,

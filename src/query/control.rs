@@ -83,6 +83,7 @@ impl Control {
         }
     }
 
+    #[cfg(test)]
     pub(crate) const fn id(&self) -> u64 {
         self.id
     }

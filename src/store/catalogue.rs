@@ -436,7 +436,7 @@ mod tests {
         drop(state);
         txn.commit().expect("a good disk");
         drop(catalogue);
-        let refused = Catalogue::open(&disk, path).err().expect("refused");
+        let refused = Catalogue::open(&disk, path).expect_err("refused");
         assert!(
             refused.to_string().contains("downgrade refused"),
             "{refused}"

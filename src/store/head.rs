@@ -304,8 +304,4 @@ impl AllHeads {
     pub(crate) fn sealing_bytes(&self) -> u64 {
         self.logs.sealing_bytes() + self.traces.sealing_bytes()
     }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.logs.bytes() + self.traces.bytes()
-    }
 }

@@ -49,7 +49,7 @@ pub(crate) use prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use stats::Stats;
 pub(crate) use unit::{LogUnit, SpanUnit};
-pub(crate) use verify::{Verified, verify};
+pub(crate) use verify::verify;
 pub(crate) use wal::frame::Encoding;
 pub(crate) use writer::{Batch, BatchChunk, Writer};
 

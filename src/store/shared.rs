@@ -263,7 +263,6 @@ impl Shared {
         };
         let retention = &self.config.retention;
         Snapshot {
-            now,
             cutoffs: Signal::ALL.map(|signal| retention.cutoff(signal, now)),
             logs: logs.into(),
             traces: traces.into(),

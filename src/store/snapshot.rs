@@ -18,7 +18,6 @@ use crate::model::{LogEntry, Signal, SpanEntry, TimeRange, Timestamp};
 /// Cheap to make (two lists of references), cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    pub(super) now: Timestamp,
     pub(super) cutoffs: [Timestamp; Signal::ALL.len()],
     pub(super) logs: Arc<[Arc<Group<LogEntry>>]>,
     pub(super) traces: Arc<[Arc<Group<SpanEntry>>]>,
@@ -26,11 +25,6 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The store's clock when it was made.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.now
-    }
-
     /// Records before this are past retention and must never be shown.
     pub(crate) fn cutoff(&self, signal: Signal) -> Timestamp {
         self.cutoffs[signal as usize]

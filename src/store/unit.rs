@@ -133,14 +133,6 @@ impl SpanUnit {
         SpanUnit(Spans::Unreadable(segment))
     }
 
-    pub(crate) fn first(&self) -> Timestamp {
-        match &self.0 {
-            Spans::Head(group, _) => group.first,
-            Spans::Block(block) => block.first(),
-            Spans::Unreadable(segment) => segment.first,
-        }
-    }
-
     pub(crate) fn last(&self) -> Timestamp {
         match &self.0 {
             Spans::Head(group, _) => group.last,

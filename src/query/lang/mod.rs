@@ -154,14 +154,6 @@ impl Expr {
             _ => Expr::Or(flat),
         }
     }
-
-    /// `field:value` for an exact value, as links of pages write it.
-    pub(crate) fn equals(field: &str, value: &str) -> Expr {
-        Expr::Term(Term {
-            field: Some(Field::named(field)),
-            test: Test::Text(value.to_owned()),
-        })
-    }
 }
 
 impl Field {

@@ -65,11 +65,6 @@ impl LogMatcher {
         })
     }
 
-    /// Whether every record matches.
-    pub(crate) fn is_all(&self) -> bool {
-        matches!(self.node, Node::All)
-    }
-
     pub(crate) fn matches(&self, log: &LogView<'_>) -> bool {
         self.node.matches(log)
     }

@@ -182,6 +182,7 @@ impl LogScale {
     }
 
     /// The duration at a place, in nanoseconds.
+    #[cfg(test)]
     pub(crate) fn at(self, share: f64) -> u64 {
         10_f64.powf(self.low + share * (self.high - self.low)) as u64
     }

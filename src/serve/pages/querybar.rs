@@ -296,7 +296,7 @@ pub(crate) fn ribbon(
 
 #[cfg(test)]
 mod tests {
-    use super::{QueryBar, canonical, joined};
+    use super::{QueryBar, joined};
     use crate::query::lang;
     use crate::serve::page_url::PageUrl;
 

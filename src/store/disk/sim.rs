@@ -281,11 +281,11 @@ impl World {
         if state.lying {
             return Ok(());
         }
-        let (synced, rest) = std::mem::take(&mut state.pending)
+        let (synced, rest): (Vec<NameChange>, _) = std::mem::take(&mut state.pending)
             .into_iter()
-            .partition(|change: &NameChange| change.dir == dir);
+            .partition(|change| change.dir == dir);
         state.pending = rest;
-        for change in Vec::<NameChange>::from(synced) {
+        for change in synced {
             state.durable.apply(&change.what);
         }
         Ok(())

@@ -40,6 +40,9 @@ pub(crate) struct Replayed {
     pub(crate) damage: Vec<Damage>,
 }
 
+/// What is done with each frame: its header and its payload.
+type Each<'a> = dyn FnMut(&Header, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// Reads every frame of every file in `dir`, gives it to `each`, and cuts a torn end off the last
 /// file. All that remains is durable afterwards.
 ///
@@ -49,7 +52,7 @@ pub(crate) fn replay(
     disk: &Disk,
     dir: &Path,
     expect: Expect,
-    each: &mut dyn FnMut(&Header, &[u8]) -> Result<(), StoreError>,
+    each: &mut Each<'_>,
 ) -> Result<Replayed, StoreError> {
     let mut numbers: Vec<u64> = disk
         .list(dir)
@@ -126,7 +129,7 @@ impl Walk {
         path: &Path,
         number: u64,
         is_newest: bool,
-        each: &mut dyn FnMut(&Header, &[u8]) -> Result<(), StoreError>,
+        each: &mut Each<'_>,
     ) -> Result<(), StoreError> {
         let mut window = Window::open(disk, path)?;
         let first = match window.array(0)? {

@@ -50,7 +50,6 @@ pub(crate) struct ValueView {
     pub(crate) standing: Standing,
     pub(crate) toggle: String,
     pub(crate) exclude: String,
-    pub(crate) only: String,
 }
 
 impl ValueView {
@@ -169,7 +168,6 @@ fn value_view(
         standing: terms.standing(name, &text),
         toggle: page(terms.toggled(name, &text)),
         exclude: page(terms.excluded(name, &text)),
-        only: page(terms.only(name, &text)),
         text: text.chars().take(VALUE_CHARS_MAX).collect(),
     }
 }

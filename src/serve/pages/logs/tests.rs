@@ -11,7 +11,15 @@ use crate::serve::page_url::PageUrl;
 use crate::serve::request::PageRequest;
 use crate::serve::shell::ShellData;
 
-const LINES: [(&str, &str, &str, &[(&str, &str)]); 17] = [
+/// Level, service, text and attributes of a sample line.
+type Line = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const LINES: [Line; 17] = [
     (
         "ERROR",
         "payments",

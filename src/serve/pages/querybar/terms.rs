@@ -127,6 +127,7 @@ impl Terms {
     }
 
     /// Whether some term restricts `field`, so that its facet must be counted without that term.
+    #[cfg(test)]
     pub(crate) fn has_field(&self, field: &str) -> bool {
         self.0.iter().any(|term| term.is_about(field))
     }

@@ -185,6 +185,7 @@ impl LogBlock {
         self.entry().rows as usize
     }
 
+    #[cfg(test)]
     pub(crate) fn service(&self) -> &str {
         &self.loaded.directory.services[self.entry().facts.service as usize]
     }

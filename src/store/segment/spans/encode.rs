@@ -404,8 +404,9 @@ impl OpenBlock {
         let mut first = 0;
         for &n in &self.trace_rows {
             anchors.push(self.starts[first]);
-            for row in first + 1..first + n as usize {
-                let base = start_base(row, parents[row]);
+            let end = first + n as usize;
+            for (row, parent) in parents.iter().enumerate().take(end).skip(first + 1) {
+                let base = start_base(row, *parent);
                 let step = self.starts[row].wrapping_sub(self.starts[base]);
                 steps.push(zigzag(step as i64));
             }

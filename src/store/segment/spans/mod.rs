@@ -241,6 +241,7 @@ impl SpanBlock {
     }
 
     /// Place in lists of its first span.
+    #[cfg(test)]
     pub(crate) fn first(&self) -> Timestamp {
         self.entry().first
     }

@@ -125,7 +125,7 @@ fn check(seeds: &[u64], n: u64) {
     let merged: SpanSegment = files.open("merged.seg", &bytes).expect("just merged");
     merged.verify().expect("just merged");
     let mut bytes = Vec::new();
-    merge(&[merged.clone()], &mut bytes).expect("merged segments merge");
+    merge(std::slice::from_ref(&merged), &mut bytes).expect("merged segments merge");
     let again: SpanSegment = files.open("again.seg", &bytes).expect("just merged");
     for merged in [merged, again] {
         let merged = [merged];
