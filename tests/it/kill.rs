@@ -123,36 +123,43 @@ fn rounds() -> u64 {
     wanted.and_then(|n| n.parse().ok()).unwrap_or(ROUNDS)
 }
 
+/// Loads the server from all connections and kills it in the middle; adds to the logs sent and
+/// returns the spans sent.
+fn load_until_killed(server: &mut Server, round: u64, sent_logs: &mut Sent) -> Sent {
+    let addr = server.http;
+    let stop = AtomicBool::new(false);
+    // Different for each round, the same in each run.
+    let wait = Duration::from_millis(10 + round * 7919 % ROUND_MS_MAX);
+    let mut fresh_spans = Sent::new();
+    thread::scope(|scope| {
+        let connections: Vec<_> = (0..CONNECTIONS)
+            .map(|connection| {
+                let first = (round * CONNECTIONS + connection) * 1_000_000;
+                let path = ["/v1/logs", "/v1/traces"][connection as usize % 2];
+                let stop = &stop;
+                (path, scope.spawn(move || send(addr, path, first, stop)))
+            })
+            .collect();
+        thread::sleep(wait);
+        server.kill();
+        stop.store(true, Ordering::Relaxed);
+        for (path, connection) in connections {
+            let sent = connection.join().expect("no connection panics");
+            match path {
+                "/v1/logs" => sent_logs.extend(sent),
+                _ => fresh_spans.extend(sent),
+            }
+        }
+    });
+    fresh_spans
+}
+
 #[test]
 fn no_acked_record_is_lost_doubled_or_halved_by_kill_9() {
     let mut server = Server::start();
     let (mut sent_logs, mut sent_spans) = (Sent::new(), Sent::new());
     for round in 0..rounds() {
-        let addr = server.http;
-        let stop = AtomicBool::new(false);
-        // Different for each round, the same in each run.
-        let wait = Duration::from_millis(10 + round * 7919 % ROUND_MS_MAX);
-        let mut fresh_spans = Sent::new();
-        thread::scope(|scope| {
-            let connections: Vec<_> = (0..CONNECTIONS)
-                .map(|connection| {
-                    let first = (round * CONNECTIONS + connection) * 1_000_000;
-                    let path = ["/v1/logs", "/v1/traces"][connection as usize % 2];
-                    let stop = &stop;
-                    (path, scope.spawn(move || send(addr, path, first, stop)))
-                })
-                .collect();
-            thread::sleep(wait);
-            server.kill();
-            stop.store(true, Ordering::Relaxed);
-            for (path, connection) in connections {
-                let sent = connection.join().expect("no connection panics");
-                match path {
-                    "/v1/logs" => sent_logs.extend(sent),
-                    _ => fresh_spans.extend(sent),
-                }
-            }
-        });
+        let fresh_spans = load_until_killed(&mut server, round, &mut sent_logs);
         let started = Instant::now();
         server = server.again();
         assert!(
