@@ -3,7 +3,7 @@
 //! There is no subscription inside the store: a tail looks at the newest few seconds again and
 //! remembers which records it has seen, so that a slow client costs the writer nothing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::QueryError;
@@ -67,7 +67,8 @@ impl TailPosition {
         let range = TimeRange::new(start, Timestamp::MAX).expect("the maximum is last");
         let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
         let (mut new, mut skipped) = (Vec::<LogRecord>::new(), 0);
-        let mut seen_now = HashSet::new();
+        let mut seen_now = BTreeSet::new();
+        let mut forgotten = None;
         let mut shared = Shared::default();
         for unit in &units {
             if !progress.may_go_on() {
@@ -78,6 +79,10 @@ impl TailPosition {
                     let id = RecordId::of(log);
                     if !self.seen.contains(&id) {
                         seen_now.insert(id);
+                        // A client that was away for hours brings more than may be remembered.
+                        if seen_now.len() > SEEN_MAX {
+                            forgotten = forgotten.max(seen_now.pop_first());
+                        }
                         new.push(shared.record(log));
                         skipped += keep_newest(&mut new, BATCH_MAX);
                     }
@@ -89,14 +94,15 @@ impl TailPosition {
         new.sort_by_key(|record| record.id);
         skipped += new.len().saturating_sub(BATCH_MAX) as u64;
         new.drain(..new.len().saturating_sub(BATCH_MAX));
-        self.remember(seen_now);
+        self.remember(seen_now, forgotten);
         Ok(TailBatch {
             records: new,
             skipped,
         })
     }
 
-    fn remember(&mut self, ids: HashSet<RecordId>) {
+    /// Remembers what was given now; `forgotten` is the latest of it that there was no room for.
+    fn remember(&mut self, ids: BTreeSet<RecordId>, mut forgotten: Option<RecordId>) {
         self.seen.extend(ids);
         if let Some(newest) = self.seen.last() {
             self.newest = self.newest.max(newest.at);
@@ -106,8 +112,10 @@ impl TailPosition {
             self.seen.pop_first();
         }
         while self.seen.len() > SEEN_MAX {
-            let forgotten = self.seen.pop_first().expect("not empty");
-            // What is forgotten must not be given again.
+            forgotten = forgotten.max(self.seen.pop_first());
+        }
+        // What is forgotten must not be given again.
+        if let Some(forgotten) = forgotten {
             self.from = self.from.max(forgotten.at.saturating_add(1));
         }
     }
@@ -122,4 +130,34 @@ fn keep_newest(records: &mut Vec<LogRecord>, wanted: usize) -> u64 {
     let dropped = records.len() - wanted;
     records.drain(..dropped);
     dropped as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_room_to_remember_is_not_given_again() {
+        let id = |at: u64| RecordId {
+            at: Timestamp(at),
+            hash: at,
+        };
+        let mut position = TailPosition::new(Timestamp(5));
+        position.remember((20..30).map(id).collect(), None);
+        assert_eq!(
+            (position.from, position.newest),
+            (Timestamp(5), Timestamp(29))
+        );
+        position.remember((40..50).map(id).collect(), Some(id(39)));
+        assert_eq!(
+            (position.from, position.newest),
+            (Timestamp(40), Timestamp(49))
+        );
+        let many = 100..100 + SEEN_MAX as u64 + 3;
+        position.remember(many.map(id).collect(), None);
+        assert_eq!(
+            (position.from, position.seen.len()),
+            (Timestamp(103), SEEN_MAX)
+        );
+    }
 }
