@@ -80,6 +80,13 @@ struct Setup {
     made_at: Timestamp,
 }
 
+impl Setup {
+    fn holds(&self, code: &str, now: Timestamp) -> bool {
+        let fresh = now.0.saturating_sub(self.made_at.0) <= nanos(SETUP_LIFE);
+        fresh && bool::from(self.hash.ct_eq(&secret::digest(code)))
+    }
+}
+
 /// A fresh token; the secret is shown once and cannot be had again.
 pub(crate) struct NewToken {
     pub(crate) row: TokenRow,
@@ -297,19 +304,14 @@ impl Access {
     /// Whether the code is the current one and not too old.
     pub(crate) fn setup_code_holds(&self, code: &str, now: Timestamp) -> bool {
         let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-        setup.as_ref().is_some_and(|setup| {
-            let fresh = now.0.saturating_sub(setup.made_at.0) <= nanos(SETUP_LIFE);
-            fresh && bool::from(setup.hash.ct_eq(&secret::digest(code)))
-        })
+        setup.as_ref().is_some_and(|setup| setup.holds(code, now))
     }
 
     /// Takes the code out, so that only one request can use it.
     fn take_setup_code(&self, code: &str, now: Timestamp) -> bool {
-        let holds = self.setup_code_holds(code, now);
-        if holds {
-            *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        holds
+        let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at and taken under one lock: of two requests at once the second finds nothing.
+        setup.take_if(|setup| setup.holds(code, now)).is_some()
     }
 
     /// Whether a request with this Host may see pages and the own API (reliability S8).
