@@ -136,7 +136,11 @@ impl Writer {
         }
         if self.bytes_since_check >= SPACE_CHECK_BYTES {
             self.bytes_since_check = 0;
-            self.shared.look_at_space()?;
+            // A volume that cannot be measured is no reason to refuse what is kept already: its
+            // sender would come again, and the request would be kept twice.
+            if let Err(error) = self.shared.look_at_space() {
+                tracing::warn!(%error, "room on the volume not measured");
+            }
         }
         self.clean_log()
     }
