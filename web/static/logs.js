@@ -86,8 +86,11 @@ if (lines) {
       const fresh = [...part.querySelector("#lines").tBodies[0].rows];
       const anchor = older ? null : rows()[0];
       const top = anchor?.getBoundingClientRect().top;
-      // Of the fresh page only the end that goes on in this direction keeps its link.
-      holder.replaceWith(...fresh.filter((row) => !row.classList.contains(older ? "newer" : "older")));
+      // Of the fresh page only the end that goes on in this direction keeps its link, and the day
+      // that goes on is not named again.
+      const day = older && [...body.querySelectorAll("tr.day")].at(-1)?.textContent;
+      const again = (row) => row.className === "day" && row.textContent === day;
+      holder.replaceWith(...fresh.filter((row) => !row.classList.contains(older ? "newer" : "older") && !again(row)));
       prune(older);
       if (anchor) scrollBy(0, anchor.getBoundingClientRect().top - top);
       watch();
