@@ -67,11 +67,22 @@ pub(crate) fn nice_above(count: u64) -> u64 {
 pub(crate) fn y_ticks(top: u64, height: f64) -> Vec<YTick> {
     let tick = |count: u64| YTick {
         y: (height - count as f64 / top as f64 * height).round(),
-        label: format::count(count),
+        label: bare(format::count(count)),
     };
     match top.is_multiple_of(2) {
         true => vec![tick(top), tick(top / 2), tick(0)],
         false => vec![tick(top), tick(0)],
+    }
+}
+
+/// Without the zeros behind the point, which an axis has no room for: `40 k`, not `40.0 k`.
+fn bare(count: String) -> String {
+    match count.split_once(' ') {
+        Some((digits, unit)) if digits.contains('.') => {
+            let digits = digits.trim_end_matches('0').trim_end_matches('.');
+            format!("{digits} {unit}")
+        }
+        _ => count,
     }
 }
 
@@ -233,7 +244,7 @@ pub(crate) fn decade(power: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogScale, nice_above, x_ticks};
+    use super::{LogScale, nice_above, x_ticks, y_ticks};
     use crate::serve::format::Zone;
 
     #[track_caller]
@@ -245,6 +256,21 @@ mod tests {
         );
         let labels: Vec<_> = ticks.iter().map(|tick| tick.label.as_str()).collect();
         assert_eq!(labels.join(" "), expect);
+    }
+
+    #[test]
+    fn count_labels_have_no_idle_zeros() {
+        for (top, expect) in [
+            (2, "2 1 0"),
+            (2_000, "2\u{2009}000 1\u{2009}000 0"),
+            (40_000, "40 k 20 k 0"),
+            (25_000, "25 k 12.5 k 0"),
+            (2_000_000, "2 M 1 M 0"),
+        ] {
+            let ticks = y_ticks(top, 56.0);
+            let labels: Vec<_> = ticks.iter().map(|tick| tick.label.as_str()).collect();
+            assert_eq!(labels.join(" "), expect);
+        }
     }
 
     #[test]

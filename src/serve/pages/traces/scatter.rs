@@ -128,11 +128,17 @@ fn slots(
         .collect()
 }
 
-/// Whole decades between the ends; the ends themselves where there is none.
+/// Labels of durations that do not touch each other: 16 of the picture's 112 pixels each.
+const Y_TICKS_MAX: usize = 7;
+
+/// Whole decades between the ends, not all of them where they are many; the ends themselves where there is none.
 fn y_ticks(low: f64, high: f64) -> Vec<YTick> {
     let y = |power: f64| (HEIGHT - (power - low) / (high - low) * HEIGHT).round();
     let decades = low.ceil() as i32..=high.floor() as i32;
+    // From one nanosecond to ten seconds are more decades than the height has lines of text.
+    let step = decades.clone().count().div_ceil(Y_TICKS_MAX).max(1);
     let ticks: Vec<_> = decades
+        .step_by(step)
         .map(|power| YTick {
             y: y(f64::from(power)),
             label: axis::decade(power),
