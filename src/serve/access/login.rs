@@ -174,10 +174,11 @@ impl Access {
             return Err(LoginError::SetupOver);
         }
         checked_password(&password)?;
+        // Hashed before the code is taken: a client that goes away meanwhile has not used it up.
+        let hash = self.hashing.hash(password).await;
         if !self.take_setup_code(code, now) {
             return Err(LoginError::SetupOver);
         }
-        let hash = self.hashing.hash(password).await;
         self.put_user(ADMIN, hash, now)?;
         Ok(self.start_session(ADMIN, now)?)
     }
