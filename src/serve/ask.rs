@@ -90,7 +90,10 @@ impl From<QueryError> for Failure {
             QueryError::Syntax(e) => {
                 let failure = Failure::bad_request("bad_query", e.to_string()).at(e.column - 1);
                 Failure {
-                    hint: e.hint.map(|query| format!("try: {query}")),
+                    hint: e
+                        .hint
+                        .filter(|query| !query.is_empty())
+                        .map(|query| format!("try: {query}")),
                     ..failure
                 }
             }
