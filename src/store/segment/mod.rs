@@ -44,9 +44,13 @@ use directory::{Block, Directory};
 use file::{Frame, Tag};
 
 pub(crate) use file::SegmentFacts;
-pub(crate) use logs::{LogBlock, LogSegment, Logs, seal as seal_logs};
+#[cfg(any(test, feature = "internals"))]
+pub(crate) use logs::Logs;
+pub(crate) use logs::{LogBlock, LogSegment, seal as seal_logs};
 pub(crate) use merge::merge;
-pub(crate) use spans::{SpanBlock, SpanSegment, Spans, seal as seal_spans};
+#[cfg(feature = "internals")]
+pub(crate) use spans::Spans;
+pub(crate) use spans::{SpanBlock, SpanSegment, seal as seal_spans};
 
 /// A segment that sealing made, not yet in a file.
 #[derive(Debug)]
