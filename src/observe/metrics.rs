@@ -149,11 +149,14 @@ impl Metrics {
     }
 
     /// The Prometheus text format (version 0.0.4) of every metric that has a value.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, reach: Reach) -> String {
         let values = self.values.lock().expect("no holder panics");
         let mut out = String::with_capacity(8 << 10);
         for &metric in Metric::ALL {
             let about = metric.description();
+            if reach == Reach::Unnamed && about.labels.contains(&"service") {
+                continue;
+            }
             let Some(series) = values.get(&metric) else {
                 continue;
             };
@@ -171,6 +174,14 @@ impl Metrics {
         }
         out
     }
+}
+
+/// Which families a scrape gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    All,
+    /// Those without a `service` label.
+    Unnamed,
 }
 
 fn write_labels(out: &mut String, names: &[&str], values: &[String]) {
@@ -215,7 +226,7 @@ watchpost_ingest_accepted_records_total{signal=\"logs\",service=\"a\\\"b\\\\c\\n
 # TYPE watchpost_store_poisoned gauge
 watchpost_store_poisoned 1
 ";
-        assert_eq!(metrics.render(), expect);
+        assert_eq!(metrics.render(Reach::All), expect);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! For orchestrators and other monitoring: alive, ready, own metrics.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 
+use super::access::{Caller, Policy};
 use super::state::Shared;
+use crate::observe::metrics::Reach;
 
 /// `GET /healthz`: the process answers.
 pub(crate) async fn live() -> &'static str {
@@ -40,12 +42,21 @@ pub(crate) async fn summary(State(app): State<Shared>) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// `GET /metrics`: the Prometheus text of every own metric.
-pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
+/// `GET /metrics`: the Prometheus text of every own metric. A scraper without a token gets it too,
+/// but nothing that names what a team runs: families by service are for those who may read.
+pub(crate) async fn metrics(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
     app.gauge();
+    let reach = if caller.may(Policy::Api) {
+        Reach::All
+    } else {
+        Reach::Unnamed
+    };
     let format = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    (format, app.metrics.render()).into_response()
+    (format, app.metrics.render(reach)).into_response()
 }

@@ -64,7 +64,8 @@ pub(crate) struct Through {
 }
 
 impl Caller {
-    fn may(&self, policy: Policy) -> bool {
+    /// Whether routes of this policy are for this caller.
+    pub(crate) fn may(&self, policy: Policy) -> bool {
         match policy {
             Policy::Health | Policy::Public => true,
             Policy::Ingest => match self {
@@ -233,6 +234,7 @@ fn caller(
         }
     }
     match policy {
+        Policy::Health if access.open_at(through.bound) => Ok(Caller::Open),
         Policy::Health => Ok(Caller::Nobody),
         Policy::Ingest if access.ingest_open_at(through.bound) => Ok(Caller::Open),
         Policy::Ingest => Ok(Caller::Nobody),

@@ -242,6 +242,30 @@ async fn a_revoked_token_is_refused_from_the_next_request_on() {
 }
 
 #[tokio::test]
+async fn only_readers_learn_the_services_from_the_metrics() {
+    let f = fixture(Settings::default());
+    let labels = ["logs", "checkout"];
+    f.app
+        .metrics
+        .add(crate::observe::Metric::Accepted, &labels, 1);
+    let made = f
+        .app
+        .access
+        .create_token("t", Scopes::READ, f.app.clock.now());
+    let bearer = format!("Bearer {}", made.expect("made").secret);
+    let reader = [("authorization", bearer.as_str())];
+    let metrics = async |bound, headers: &[(&str, &str)]| {
+        let response = send(&f, bound, Method::GET, "/metrics", headers, "").await;
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+        String::from_utf8(body.expect("a body").to_vec()).expect("text")
+    };
+    let nobody = metrics(GUARDED, &[]).await;
+    assert!(nobody.contains("watchpost_build_info") && !nobody.contains("checkout"));
+    assert!(metrics(GUARDED, &reader).await.contains("checkout"));
+    assert!(metrics(LOOPBACK, &[]).await.contains("checkout"));
+}
+
+#[tokio::test]
 async fn tokens_travel_three_ways() {
     let f = fixture(Settings::default());
     let made = f
