@@ -2,11 +2,7 @@
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends tzdata gcc libc6-dev make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY Cargo.toml Cargo.lock rust-toolchain.toml build.rs askama.toml ./
-COPY src src
-COPY web web
-COPY docs docs
-COPY scripts/image-root scripts/image-root
+COPY . .
 RUN cargo build --release --locked && scripts/image-root target/release/watchpost /image
 
 FROM scratch
