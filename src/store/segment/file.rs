@@ -208,9 +208,13 @@ impl Frame {
             return Err(corrupt(0, "not a segment of this signal"));
         }
         let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-        check_version(&path, version)?;
         let tail_at = len - TAIL_BYTES;
         let tail = read(&file, tail_at, TAIL_BYTES)?;
+        // Written twice, so that one flipped bit does not pass for a later format.
+        if tail[12..16] != header[8..12] {
+            return Err(corrupt(8, "header and tail differ in their version"));
+        }
+        check_version(&path, version)?;
         let damaged = |d: Damage| corrupt(tail_at, d.0);
         let mut cursor = Cursor::new(&tail);
         let table_at = cursor.u64().map_err(damaged)?;
