@@ -1,0 +1,114 @@
+"""Starts the release binary on a data directory of its own, and measures it from outside."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """One running watchpost; `data` is its data directory."""
+
+    def __init__(self, binary, data, **settings):
+        self.data = pathlib.Path(data)
+        self.log = open(self.data.with_suffix(".log"), "wb")
+        env = dict(os.environ, **{f"WATCHPOST_{k.upper()}": v for k, v in settings.items()})
+        self.process = subprocess.Popen(
+            [binary, "--listen", "127.0.0.1:0", "--otlp-grpc-listen", "off", "--otlp-http-listen", "off",
+             "--data-dir", str(self.data)],
+            stdout=subprocess.PIPE, stderr=self.log, env=env, text=True,
+        )
+        line = self.process.stdout.readline()
+        if not line.startswith("ready http="):
+            raise SystemExit(f"the server did not start; see {self.data.with_suffix('.log')}")
+        self.base = "http://" + line.split()[1].removeprefix("http=")
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def status(self, field):
+        """A field of /proc/PID/status in MB."""
+        for line in open(f"/proc/{self.pid}/status"):
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) / 1000
+        raise KeyError(field)
+
+    def cpu_s(self):
+        fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def open_files(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def disk_bytes(self, below=""):
+        total = 0
+        for root, _, names in os.walk(self.data / below):
+            for name in names:
+                try:
+                    total += os.stat(os.path.join(root, name)).st_size
+                except FileNotFoundError:
+                    pass
+        return total
+
+    def get(self, path, timeout=60):
+        with urllib.request.urlopen(self.base + path, timeout=timeout) as answer:
+            return answer.read()
+
+    def timed(self, path):
+        """Milliseconds of one GET; that a trace is not there (any more) is an answer too."""
+        began = time.perf_counter()
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+        return (time.perf_counter() - began) * 1000
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self.log.close()
+
+
+def queries(signal_name, trace):
+    """The (name, path) pairs that docs/performance.md reports for a signal."""
+    file = pathlib.Path(__file__).parent.parent / "corpora" / f"queries-{signal_name}.txt"
+    rows = []
+    for line in file.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, path = line.split("\t")
+            rows.append((name, path.replace("${trace}", trace).replace(" ", "%20").replace('"', "%22").replace(">", "%3E")))
+    return rows
+
+
+def sample_trace(shared, signal_name):
+    """A trace id that the corpus holds."""
+    facts = json.load(open(f"{shared}/corpora/{signal_name}-1m.bin.facts.json"))
+    first = facts["trace_ids"][3]
+    return first if isinstance(first, str) else first["trace_id"]
+
+
+def push(loader, corpus, url, *options):
+    """Starts the loader on a corpus; `.communicate()` gives its one line of JSON."""
+    return subprocess.Popen(
+        [loader, "push", "--corpus", corpus, "--url", url, "--shift-to-now", *map(str, options)],
+        stdout=subprocess.PIPE, text=True,
+    )
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+
+
+def workplace():
+    """A directory that goes away with the object."""
+    return tempfile.TemporaryDirectory(prefix="watchpost-load-")
