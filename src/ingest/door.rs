@@ -1,23 +1,22 @@
 //! The door itself: what receivers call.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::admit::{self, Admitted, Terms};
+use super::admit::{self, Terms};
 use super::budget::{Budget, Permit};
 use super::dedup::{self, Window};
-use super::rewrite::Rewritten;
+use super::report::Report;
 use super::senders;
 use super::writer::{Item, Loop, Stored, Waiting};
 use super::{Config, Receipt, Refusal, Submission};
 use crate::model::Signal;
-use crate::observe::sources::{Seen, Sources};
+use crate::observe::sources::Sources;
 use crate::observe::{Clock, Metric, Metrics};
-use crate::store::{Batch, BatchChunk, Key, Writer};
+use crate::store::{Batch, Key, Writer};
 
 /// Requests in the queue. Their bytes are bounded by the budget; this bounds the many small ones.
 const QUEUE_REQUESTS_MAX: usize = 1024;
@@ -77,6 +76,8 @@ impl Door {
             durability: config.durability,
             ticked: clock.now(),
             clock: clock.clone(),
+            metrics: metrics.clone(),
+            sources: sources.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -140,19 +141,31 @@ impl Door {
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
         let signal = submission.signal;
-        let outcome = self.admit_and_store(permit, submission).await;
-        if let Err(refusal) = &outcome {
-            let labels = [signal.name(), refusal.reason()];
-            self.shared.metrics.add(Metric::Refused, &labels, 1);
-        }
-        outcome
+        let admitted = self.admit(submission);
+        let (batch, report) = admitted.inspect_err(|refusal| self.refused(signal, refusal))?;
+        let mut receipt = report.receipt();
+        let stored = match batch {
+            Some(batch) => self.store(batch, report, permit).await?,
+            // Nothing is left to keep: counted here, where others are counted when they are kept.
+            None => {
+                let Shared {
+                    metrics, sources, ..
+                } = &*self.shared;
+                report.count(&Ok(Stored::Now), metrics, sources);
+                Stored::Now
+            }
+        };
+        receipt.deduplicated = stored == Stored::Before;
+        Ok(receipt)
     }
 
-    async fn admit_and_store(
-        &self,
-        permit: Permit,
-        submission: Submission,
-    ) -> Result<Receipt, Refusal> {
+    fn refused(&self, signal: Signal, refusal: &Refusal) {
+        let labels = [signal.name(), refusal.reason()];
+        self.shared.metrics.add(Metric::Refused, &labels, 1);
+    }
+
+    /// Checks, masks and indexes a request; no batch when no record of it is left.
+    fn admit(&self, submission: Submission) -> Result<(Option<Batch>, Report), Refusal> {
         let Submission {
             signal,
             project,
@@ -178,135 +191,52 @@ impl Door {
             Refusal::Malformed(format!("not an OTLP {} request: {error}", signal.name()))
         })?;
         let mut seen = senders::of(&admitted.chunk, admitted.newest, transport);
-        let report = Report::of(&admitted, signal);
         if let Some(rewritten) = &admitted.rewritten {
             senders::add_rejections(&mut seen, rewritten, signal, received, transport);
         }
         let unchanged = admitted.rewritten.is_none() && admitted.masked.is_empty();
-        let records = rows(&admitted.chunk);
-        let mut receipt = report.receipt(records);
-        if records > 0 {
-            let batch = Batch {
-                chunk: admitted.chunk,
-                key,
-                wire: wire.filter(|_| unchanged),
-            };
-            receipt.deduplicated = self.store(batch, permit).await? == Stored::Before;
-        }
-        self.count(&receipt, &report, seen, signal);
-        Ok(receipt)
+        let report = Report::new(
+            signal,
+            &admitted.chunk,
+            &admitted.masked,
+            admitted.rewritten.unwrap_or_default(),
+            seen,
+        );
+        let batch = Batch {
+            chunk: admitted.chunk,
+            key,
+            wire: wire.filter(|_| unchanged),
+        };
+        Ok((Some(batch).filter(|batch| batch.rows() > 0), report))
     }
 
-    /// Queues a batch and waits for the writer's word.
-    async fn store(&self, batch: Batch, permit: Permit) -> Result<Stored, Refusal> {
+    /// Queues a batch and waits for the word of the writer, which counts it.
+    async fn store(&self, batch: Batch, report: Report, permit: Permit) -> Result<Stored, Refusal> {
+        let signal = report.signal;
+        let refused = |refusal| {
+            self.refused(signal, &refusal);
+            Err(refusal)
+        };
         let (reply, outcome) = oneshot::channel();
         let item = Item::Batch(Box::new(Waiting {
             batch,
             reply,
+            report,
             permit,
         }));
         match self.shared.queue.try_send(item) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(Refusal::Overloaded {
+                return refused(Refusal::Overloaded {
                     retry_after_s: QUEUE_RETRY_S,
                 });
             }
-            Err(TrySendError::Disconnected(_)) => return Err(Refusal::Closing),
+            Err(TrySendError::Disconnected(_)) => return refused(Refusal::Closing),
         }
-        outcome.await.unwrap_or(Err(Refusal::Closing))
-    }
-
-    fn count(&self, receipt: &Receipt, report: &Report, seen: Vec<Seen>, signal: Signal) {
-        let (metrics, signal) = (&self.shared.metrics, signal.name());
-        if receipt.deduplicated {
-            metrics.add(Metric::Deduplicated, &[signal], 1);
-            return;
-        }
-        for (rule, n) in &report.masked {
-            metrics.add(Metric::Redacted, &[signal, rule], *n);
-        }
-        metrics.add(Metric::Mended, &[signal], report.rewritten.mended);
-        for (service, tally) in &report.rewritten.services {
-            for (reason, n) in &tally.rejected {
-                metrics.add(Metric::Rejected, &[signal, service, reason.name()], *n);
-            }
-            for (cut, n) in &tally.truncated {
-                metrics.add(Metric::Truncated, &[signal, service, cut.name()], *n);
-            }
-        }
-        for seen in seen {
-            metrics.add(Metric::Accepted, &[signal, &seen.key.service], seen.records);
-            self.shared.sources.seen(seen);
-        }
-    }
-}
-
-fn rows(chunk: &BatchChunk) -> u64 {
-    match chunk {
-        BatchChunk::Logs(chunk) => chunk.entries.len() as u64,
-        BatchChunk::Traces(chunk) => chunk.entries.len() as u64,
-    }
-}
-
-/// What admission did, for the sender and the counters.
-struct Report {
-    noun: &'static str,
-    masked: BTreeMap<&'static str, u64>,
-    rewritten: Rewritten,
-}
-
-impl Report {
-    fn of(admitted: &Admitted, signal: Signal) -> Report {
-        let masked = admitted.masked.iter();
-        Report {
-            noun: match signal {
-                Signal::Traces => "spans",
-                Signal::Logs => "log records",
-            },
-            masked: masked.map(|(rule, n)| (rule.name(), *n)).collect(),
-            rewritten: admitted.rewritten.clone().unwrap_or_default(),
-        }
-    }
-
-    /// Rejections are told one by one up to a few; what was cut or mended is told too, because the
-    /// sender can do something about it.
-    fn receipt(&self, accepted: u64) -> Receipt {
-        let Rewritten {
-            rejected,
-            truncated,
-            mended,
-            told,
-            ..
-        } = &self.rewritten;
-        let mut parts = Vec::new();
-        if *rejected > 0 {
-            let more = match *rejected as usize - told.len() {
-                0 => String::new(),
-                n => format!("; {n} more"),
-            };
-            let all = accepted + rejected;
-            let told = told.join("; ");
-            parts.push(format!(
-                "{rejected} of {all} {} rejected: {told}{more}",
-                self.noun
-            ));
-        }
-        if *truncated > 0 {
-            parts.push(format!(
-                "{truncated} {} over a limit were cut and marked with {} (limits.*)",
-                self.noun,
-                super::TRUNCATED
-            ));
-        }
-        if *mended > 0 {
-            parts.push(format!("{mended} strings were not UTF-8 and got U+FFFD"));
-        }
-        Receipt {
-            accepted,
-            rejected: *rejected,
-            message: (!parts.is_empty()).then(|| parts.join(". ")),
-            deduplicated: false,
+        match outcome.await {
+            Ok(outcome) => outcome,
+            // The writer has ended without a look at it.
+            Err(_) => refused(Refusal::Closing),
         }
     }
 }

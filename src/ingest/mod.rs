@@ -10,8 +10,11 @@ pub(crate) mod bench;
 mod budget;
 mod dedup;
 mod door;
+#[cfg(test)]
+mod door_tests;
 mod limits;
 mod redact;
+mod report;
 mod rewrite;
 mod schema;
 mod secrets;

@@ -4,6 +4,7 @@
 //! In `fast` mode a request is acknowledged after write(2); the store runs fdatasync by its own
 //! timer. In `sync` mode all requests that wait share one fdatasync.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use tokio::sync::oneshot;
 
 use super::budget::Permit;
 use super::dedup::Window;
+use super::report::Report;
 use super::{Durability, Refusal};
 use crate::model::Timestamp;
-use crate::observe::Clock;
+use crate::observe::sources::Sources;
+use crate::observe::{Clock, Metrics};
 use crate::store::{Batch, StoreError, Writer};
 
 /// Requests that share one fdatasync in `sync` mode: more would only wait longer.
@@ -33,6 +36,8 @@ pub(super) enum Item {
 pub(super) struct Waiting {
     pub(super) batch: Batch,
     pub(super) reply: oneshot::Sender<Outcome>,
+    /// What to count once the batch is kept: by then its sender may have hung up.
+    pub(super) report: Report,
     /// The request's share of the memory budget; free again once the store accounts for it.
     pub(super) permit: Permit,
 }
@@ -53,6 +58,8 @@ pub(super) struct Loop {
     pub(super) durability: Durability,
     pub(super) clock: Clock,
     pub(super) ticked: Timestamp,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sources: Arc<Sources>,
 }
 
 impl Loop {
@@ -106,24 +113,42 @@ impl Loop {
             self.window.remember(key, now);
         }
         drop(item.permit);
-        match (self.durability, outcome) {
-            (Durability::Sync, Ok(stored)) => waiting.push((item.reply, stored)),
-            // The sender may have hung up; what it sent is kept all the same.
-            (_, outcome) => _ = item.reply.send(outcome),
+        let acked = Acked {
+            reply: item.reply,
+            report: item.report,
+            outcome,
+        };
+        match (self.durability, &acked.outcome) {
+            (Durability::Sync, Ok(_)) => waiting.push(acked),
+            (Durability::Fast, _) | (Durability::Sync, Err(_)) => self.answer(acked),
         }
     }
 
     /// Makes everything appended durable and acknowledges those who wait for it.
     fn sync(&mut self, waiting: &mut Vec<Acked>) {
         let outcome = self.writer.sync().map_err(|error| refusal(&error));
-        for (reply, stored) in waiting.drain(..) {
-            _ = reply.send(outcome.clone().map(|()| stored));
+        for acked in waiting.drain(..) {
+            let outcome = outcome.clone().and(acked.outcome);
+            self.answer(Acked { outcome, ..acked });
         }
+    }
+
+    /// Counts what became of a request, then tells its sender, who may have hung up: what was sent
+    /// is kept and counted all the same.
+    fn answer(&self, acked: Acked) {
+        acked
+            .report
+            .count(&acked.outcome, &self.metrics, &self.sources);
+        _ = acked.reply.send(acked.outcome);
     }
 }
 
-/// Requests that wait for the disk in `sync` mode.
-type Acked = (oneshot::Sender<Outcome>, Stored);
+/// A request that is through but for its answer; in `sync` mode it waits for the disk.
+struct Acked {
+    reply: oneshot::Sender<Outcome>,
+    report: Report,
+    outcome: Outcome,
+}
 
 /// What a sender is told about a failed append; logged here, once.
 fn refusal(error: &StoreError) -> Refusal {

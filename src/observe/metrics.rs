@@ -78,6 +78,9 @@ metrics! {
     StoreHeadBytes = Gauge "watchpost_store_head_bytes" ["signal"] "Memory of records not yet in a segment.";
     StoreHeadRows = Gauge "watchpost_store_head_rows" ["signal"] "Records not yet in a segment.";
     StoreWalBytes = Gauge "watchpost_store_wal_bytes" [] "Bytes of the write-ahead log.";
+    StoreWalLast = Gauge "watchpost_store_wal_appended_sequence" [] "The last request in the write-ahead log, numbered from 1 over the life of the data directory.";
+    StoreWalSynced = Gauge "watchpost_store_wal_synced_sequence" [] "The last request of the log that survives a power cut; with durability = \"sync\" nothing later was acknowledged.";
+    StoreWalSyncs = Counter "watchpost_store_wal_syncs_total" [] "fdatasync calls of the write-ahead log.";
     StoreDiskFree = Gauge "watchpost_store_disk_free_bytes" [] "Free bytes of the data directory's volume.";
     StoreQuarantined = Gauge "watchpost_store_quarantined" [] "Damaged blocks and segments set aside; answers over them say partial.";
     HttpRequests = Counter "watchpost_http_requests_total" ["route", "status"] "Answers of pages and APIs.";
@@ -108,6 +111,12 @@ impl Metrics {
     pub(crate) fn set(&self, metric: Metric, labels: &[&str], value: f64) {
         debug_assert_eq!(metric.description().kind, Kind::Gauge);
         self.with(metric, labels, |old| *old = value);
+    }
+
+    /// Brings a counter that is kept elsewhere up to its present value.
+    pub(crate) fn counted(&self, metric: Metric, labels: &[&str], total: u64) {
+        debug_assert_eq!(metric.description().kind, Kind::Counter);
+        self.with(metric, labels, |value| *value = value.max(total as f64));
     }
 
     /// Moves a gauge up or down.

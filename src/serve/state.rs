@@ -134,6 +134,10 @@ impl App {
             set(Metric::StoreHeadRows, &labels, figures.head_records as f64);
         }
         set(Metric::StoreWalBytes, &[], stats.wal_bytes as f64);
+        set(Metric::StoreWalLast, &[], stats.wal_last as f64);
+        set(Metric::StoreWalSynced, &[], stats.wal_synced as f64);
+        self.metrics
+            .counted(Metric::StoreWalSyncs, &[], stats.wal_syncs);
         set(Metric::StoreDiskFree, &[], stats.disk_free as f64);
         set(
             Metric::StorePoisoned,

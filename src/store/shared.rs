@@ -38,6 +38,11 @@ pub(super) struct Shared {
     /// Published: all of the log below this sequence can go.
     pub(super) low: AtomicU64,
     pub(super) wal_bytes: AtomicU64,
+    /// The last request in the log, the last one that a sync has covered, and how many syncs that
+    /// took.
+    pub(super) wal_last: AtomicU64,
+    pub(super) wal_synced: AtomicU64,
+    pub(super) wal_syncs: AtomicU64,
     now: AtomicU64,
     poisoned: AtomicBool,
     /// Free bytes when there were too few; `u64::MAX` when there are enough.
@@ -68,6 +73,9 @@ impl Shared {
             next_segment: AtomicU64::new(next_segment),
             low: AtomicU64::new(low),
             wal_bytes: AtomicU64::new(0),
+            wal_last: AtomicU64::new(0),
+            wal_synced: AtomicU64::new(0),
+            wal_syncs: AtomicU64::new(0),
             now: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             full_at: AtomicU64::new(NOT_FULL),

@@ -15,6 +15,12 @@ pub(crate) struct Stats {
     /// In the order of [`Signal::ALL`].
     pub(crate) signals: [SignalStats; Signal::ALL.len()],
     pub(crate) wal_bytes: u64,
+    /// The last request in the log, counted over the life of the data directory.
+    pub(crate) wal_last: u64,
+    /// The last one of them that survives a power cut.
+    pub(crate) wal_synced: u64,
+    /// Syncs of the log since the start.
+    pub(crate) wal_syncs: u64,
     /// Bytes of the volume; 0 when the disk does not tell.
     pub(crate) disk_free: u64,
     pub(crate) disk_total: u64,
@@ -59,6 +65,10 @@ pub(super) fn stats(shared: &Shared) -> Stats {
     let space = shared.disk.space(&shared.config.dir).ok();
     let mut stats = Stats {
         wal_bytes: shared.wal_bytes.load(Ordering::Relaxed),
+        // In this order: what is read as synced has been read as appended.
+        wal_synced: shared.wal_synced.load(Ordering::Acquire),
+        wal_last: shared.wal_last.load(Ordering::Acquire),
+        wal_syncs: shared.wal_syncs.load(Ordering::Relaxed),
         disk_free: space.map_or(0, |space| space.free),
         disk_total: space.map_or(0, |space| space.total),
         disk_free_min: space.map_or(0, |space| shared.config.free_min(space)),

@@ -60,6 +60,7 @@ pub(crate) struct Wal {
     files: VecDeque<WalFile>,
     next: u64,
     synced: u64,
+    syncs: u64,
     unsynced_bytes: u64,
 }
 
@@ -87,6 +88,7 @@ impl Wal {
             files,
             next,
             synced: next - 1,
+            syncs: 0,
             unsynced_bytes: 0,
         })
     }
@@ -152,6 +154,7 @@ impl Wal {
             .map_err(StoreError::io("sync", self.file.path()))?;
         self.unsynced_bytes = 0;
         self.synced = self.next - 1;
+        self.syncs += 1;
         Ok(())
     }
 
@@ -206,6 +209,16 @@ impl Wal {
 
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         self.unsynced_bytes
+    }
+
+    /// The newest sequence.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Syncs that had something to do.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs
     }
 
     /// The newest sequence that is durable.

@@ -88,14 +88,15 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, wal: Wal) -> Writer {
-        shared.wal_bytes.store(wal.bytes(), Ordering::Relaxed);
-        Writer {
+        let writer = Writer {
             shared,
             wal,
             removed_below: 0,
             bytes_since_check: 0,
             synced_at: Timestamp(0),
-        }
+        };
+        writer.tell();
+        writer
     }
 
     /// Logs a request with one write(2) and makes it visible.
@@ -119,10 +120,23 @@ impl Writer {
         if let Some(signal) = due {
             self.seal(signal)?;
         }
-        self.shared
-            .wal_bytes
-            .store(self.wal.bytes(), Ordering::Relaxed);
+        self.tell();
         self.after_append()
+    }
+
+    /// Brings the log's figures in [`super::Stats`] up to date.
+    fn tell(&self) {
+        let Shared {
+            wal_bytes,
+            wal_last,
+            wal_synced,
+            wal_syncs,
+            ..
+        } = &*self.shared;
+        wal_bytes.store(self.wal.bytes(), Ordering::Relaxed);
+        wal_last.store(self.wal.last(), Ordering::Release);
+        wal_synced.store(self.wal.synced(), Ordering::Release);
+        wal_syncs.store(self.wal.syncs(), Ordering::Relaxed);
     }
 
     /// The request is kept and visible already. A failure here poisons the store; the refused sender
@@ -152,7 +166,9 @@ impl Writer {
     /// The sync failed; the store is poisoned and must not claim anything since the last success.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         self.shared.check_not_poisoned()?;
-        self.wal.sync().map_err(|e| self.shared.poison(e))
+        self.wal.sync().map_err(|e| self.shared.poison(e))?;
+        self.tell();
+        Ok(())
     }
 
     /// To be called about once a second, also when nothing comes in: syncs, seals what is old,
@@ -222,9 +238,7 @@ impl Writer {
         self.wal
             .remove_below(low, &quarantine)
             .map_err(|e| self.shared.poison(e))?;
-        self.shared
-            .wal_bytes
-            .store(self.wal.bytes(), Ordering::Relaxed);
+        self.tell();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the real binary over its sockets. One integration binary, so that it links once.
 
 mod commands;
+mod durability;
 mod grpc;
 mod http;
 mod ingest;
