@@ -195,6 +195,11 @@ impl SpanChunk {
         })
     }
 
+    /// The encoded `Span` of one entry.
+    pub(crate) fn encoded(&self, entry: &SpanEntry) -> &[u8] {
+        entry.record.get(&self.request.bytes)
+    }
+
     /// Reads the span of one entry; `groups` comes from [`Chunk::group_views`].
     pub(crate) fn view<'s, 'a: 's>(
         &'a self,

@@ -190,3 +190,70 @@ fn status(message: &[u8]) -> Result<(i32, &str), WireError> {
     }
     Ok((code, text))
 }
+
+/// The parts of an encoded span as they lie in its bytes: for whoever has read it as a [`SpanView`]
+/// before, and need not check texts and attributes once more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SpanParts<'a> {
+    pub(crate) span_id: u64,
+    /// 0: none.
+    pub(crate) parent: u64,
+    pub(crate) trace_state: &'a [u8],
+    pub(crate) flags: u32,
+    pub(crate) name: &'a [u8],
+    pub(crate) kind: i32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) dropped: [u32; 3],
+    pub(crate) status_code: i32,
+    pub(crate) status_message: &'a [u8],
+}
+
+/// Lists of the span whose parts were read last; all of encoded messages.
+#[derive(Debug, Default)]
+pub(crate) struct PartLists<'a> {
+    /// `KeyValue`s.
+    pub(crate) attributes: Vec<&'a [u8]>,
+    pub(crate) events: Vec<&'a [u8]>,
+    pub(crate) links: Vec<&'a [u8]>,
+}
+
+/// Takes a span apart without looking into texts, attributes, events and links.
+///
+/// # Errors
+/// The span's own fields are malformed.
+pub(crate) fn span_parts<'a>(
+    span: &'a [u8],
+    lists: &mut PartLists<'a>,
+) -> Result<SpanParts<'a>, WireError> {
+    lists.attributes.clear();
+    lists.events.clear();
+    lists.links.clear();
+    let id = |id: &[u8]| Ok(span_id(id)?.map_or(0, |id| u64::from_be_bytes(id.0)));
+    let mut parts = SpanParts::default();
+    let mut fields = Fields::new(span);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            2 => parts.span_id = id(field.bytes()?)?,
+            3 => parts.trace_state = field.bytes()?,
+            4 => parts.parent = id(field.bytes()?)?,
+            5 => parts.name = field.bytes()?,
+            6 => parts.kind = field.varint()? as i32,
+            7 => parts.start = field.fixed64()?,
+            8 => parts.end = field.fixed64()?,
+            9 => lists.attributes.push(field.bytes()?),
+            10 => parts.dropped[0] = field.varint()? as u32,
+            11 => lists.events.push(field.bytes()?),
+            12 => parts.dropped[1] = field.varint()? as u32,
+            13 => lists.links.push(field.bytes()?),
+            14 => parts.dropped[2] = field.varint()? as u32,
+            15 => {
+                let (code, message) = status(field.bytes()?)?;
+                (parts.status_code, parts.status_message) = (code, message.as_bytes());
+            }
+            16 => parts.flags = field.fixed32()?,
+            _ => {}
+        }
+    }
+    Ok(parts)
+}

@@ -56,8 +56,13 @@ type Key = (u64, u32, u32, bool);
 pub(crate) struct RedTable {
     names: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u32>,
-    cells: HashMap<Key, RedCell>,
+    cells: Vec<(Key, RedCell)>,
+    places: HashMap<Key, usize>,
 }
+
+/// A row of one [`RedTable`], for callers that count many spans into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RedPlace(usize);
 
 /// Encoded rows that are not what [`RedTable::encode`] writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +75,37 @@ const KIND_CONSUMER: i32 = 5;
 impl RedTable {
     pub(crate) fn add(&mut self, span: &SpanView<'_>) {
         let entry = span.parent.is_none() || matches!(span.kind, KIND_SERVER | KIND_CONSUMER);
-        let minute = span.at.0 / NANOS_PER_MINUTE;
-        let cell = self.cell(minute, span.resource.service(), span.name, entry);
+        let place = self.place(span.at, span.resource.service(), span.name, entry);
+        self.count(place, span.is_error(), span.duration_ns());
+    }
+
+    /// The row of spans that lie in the minute of `at`.
+    pub(crate) fn place(
+        &mut self,
+        at: Timestamp,
+        service: &str,
+        operation: &str,
+        entry: bool,
+    ) -> RedPlace {
+        let key = self.key(at.0 / NANOS_PER_MINUTE, service, operation, entry);
+        RedPlace(self.cell(key))
+    }
+
+    /// Counts one span.
+    pub(crate) fn count(&mut self, place: RedPlace, is_error: bool, duration_ns: u64) {
+        let (_, cell) = &mut self.cells[place.0];
         cell.count += 1;
-        cell.errors += u64::from(span.is_error());
-        cell.durations.add(span.duration_ns(), 1);
+        cell.errors += u64::from(is_error);
+        cell.durations.add(duration_ns, 1);
     }
 
     /// Counts the rows of another table in.
     pub(crate) fn merge(&mut self, other: &RedTable) {
         for row in other.rows() {
             let minute = row.minute.0 / NANOS_PER_MINUTE;
-            let cell = self.cell(minute, row.service, row.operation, row.entry);
+            let key = self.key(minute, row.service, row.operation, row.entry);
+            let place = self.cell(key);
+            let (_, cell) = &mut self.cells[place];
             cell.count += row.cell.count;
             cell.errors += row.cell.errors;
             cell.durations.merge(&row.cell.durations);
@@ -101,15 +125,23 @@ impl RedTable {
             })
     }
 
-    fn cell(&mut self, minute: u64, service: &str, operation: &str, entry: bool) -> &mut RedCell {
+    fn key(&mut self, minute: u64, service: &str, operation: &str, entry: bool) -> Key {
         let service = self.number(service);
         let operation = match self.numbers.get(operation) {
             Some(number) => *number,
             None if self.names.len() < NAMES_MAX => self.number(operation),
             None => self.number(OTHER),
         };
-        let key = (minute, service, operation, entry);
-        self.cells.entry(key).or_default()
+        (minute, service, operation, entry)
+    }
+
+    fn cell(&mut self, key: Key) -> usize {
+        let next = self.cells.len();
+        let place = *self.places.entry(key).or_insert(next);
+        if place == next {
+            self.cells.push((key, RedCell::default()));
+        }
+        place
     }
 
     fn number(&mut self, name: &str) -> u32 {
@@ -130,7 +162,7 @@ impl RedTable {
             varint(out, name.len() as u64);
             out.extend_from_slice(name.as_bytes());
         }
-        let mut rows: Vec<(&Key, &RedCell)> = self.cells.iter().collect();
+        let mut rows: Vec<&(Key, RedCell)> = self.cells.iter().collect();
         rows.sort_unstable_by_key(|((minute, service, operation, entry), _)| {
             (*service, *operation, *entry, *minute)
         });
@@ -194,7 +226,8 @@ impl RedTable {
                 table.number(operation),
                 entry,
             );
-            table.cells.insert(key, cell);
+            let place = table.cell(key);
+            table.cells[place].1 = cell;
         }
         Ok(table)
     }
@@ -347,10 +380,9 @@ mod tests {
         let mut table = RedTable::default();
         for (minute, service, operation, entry, ns) in spans {
             let (service, operation) = (format!("s{service}"), format!("o{operation}"));
-            let cell = table.cell(*minute, &service, &operation, *entry);
-            cell.count += 1;
-            cell.errors += ns % 2;
-            cell.durations.add(*ns, 1);
+            let at = Timestamp(minute * NANOS_PER_MINUTE);
+            let place = table.place(at, &service, &operation, *entry);
+            table.count(place, ns % 2 == 1, *ns);
         }
         table
     }

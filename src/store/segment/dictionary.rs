@@ -84,6 +84,11 @@ impl<S> DictionaryBuilder<S> {
         self.texts.intern(text.as_bytes())
     }
 
+    /// As [`DictionaryBuilder::text`], of bytes that are known to be UTF-8.
+    pub(crate) fn text_bytes(&mut self, text: &[u8]) -> u32 {
+        self.texts.intern(text)
+    }
+
     /// The shapes by their numbers.
     pub(crate) fn shapes(&self) -> &[S] {
         &self.shapes

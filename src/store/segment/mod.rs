@@ -15,6 +15,7 @@ mod dictionary;
 mod directory;
 mod file;
 mod interner;
+mod known;
 mod logs;
 #[cfg(feature = "internals")]
 pub(crate) mod measure;

@@ -85,10 +85,6 @@ impl ValueRows {
         }
     }
 
-    pub(crate) fn push_number(&mut self, number: u64) {
-        self.values.push(number);
-    }
-
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
@@ -108,22 +104,14 @@ impl ValueRows {
 
     /// Writes the columns of a block.
     pub(crate) fn put(&self, layout: &Layout, encoder: &mut Encoder) {
-        let mut columns: Vec<Vec<u64>> = layout.n_values.iter().map(|n| vec![0; *n]).collect();
-        for (row, &group) in layout.groups.iter().enumerate() {
-            let values = &self.values[self.starts[row] as usize..];
-            for (place, value) in layout.places[group as usize].iter().zip(values) {
-                columns[place.column as usize][place.at(layout.ranks[row])] = *value;
+        let values_of = |row: usize| &self.values[self.starts[row] as usize..];
+        layout.each_column(values_of, |(_, kind), values| match kind {
+            Kind::Empty => {}
+            Kind::Bool | Kind::Int | Kind::Double => ints::put(encoder, values),
+            Kind::Str | Kind::Bytes | Kind::Array | Kind::Map => {
+                strings::put(encoder, &self.arena, values);
             }
-        }
-        for ((_, kind), values) in layout.columns.iter().zip(&columns) {
-            match kind {
-                Kind::Empty => {}
-                Kind::Bool | Kind::Int | Kind::Double => ints::put(encoder, values),
-                Kind::Str | Kind::Bytes | Kind::Array | Kind::Map => {
-                    strings::put(encoder, &self.arena, values);
-                }
-            }
-        }
+        });
     }
 }
 
@@ -182,6 +170,31 @@ impl Layout {
             layout.add_group(places, n_rows);
         }
         layout
+    }
+
+    /// Calls `each` with every column: its slot and its values. `values_of` gives those of a row, in
+    /// the order of its shape's slots; more behind them do not matter.
+    pub(crate) fn each_column<'v>(
+        &self,
+        values_of: impl Fn(usize) -> &'v [u64],
+        mut each: impl FnMut(Slot, &[u64]),
+    ) {
+        let mut starts = Vec::with_capacity(self.n_values.len());
+        let mut n = 0;
+        for n_values in &self.n_values {
+            starts.push(n);
+            n += n_values;
+        }
+        let mut all = vec![0; n];
+        for (row, &group) in self.groups.iter().enumerate() {
+            let places = &self.places[group as usize];
+            for (place, value) in places.iter().zip(values_of(row)) {
+                all[starts[place.column as usize] + place.at(self.ranks[row])] = *value;
+            }
+        }
+        for ((slot, start), n) in self.columns.iter().zip(starts).zip(&self.n_values) {
+            each(*slot, &all[start..start + n]);
+        }
     }
 
     /// A key that a record repeats has several values per row, side by side.

@@ -35,13 +35,10 @@ impl Piece {
 /// Writes a column of pieces of `arena`; the number of values is not written.
 pub(crate) fn put(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
     let get = |piece: u64| Piece(piece).get(arena);
-    let Some(&first) = pieces.first() else {
-        return;
-    };
-    if pieces.iter().all(|piece| get(*piece) == get(first)) {
-        encoder.codes.push(CONST);
-        put_varint(&mut encoder.codes, get(first).len() as u64);
-        encoder.text.extend_from_slice(get(first));
+    if let Some(&first) = pieces.first()
+        && pieces.iter().all(|piece| get(*piece) == get(first))
+    {
+        put_const(encoder, get(first));
         return;
     }
     let repeats = encoder.index.build(
@@ -49,8 +46,57 @@ pub(crate) fn put(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
         |row| xxh3_64(get(pieces[row])),
         |a, b| get(pieces[a]) == get(pieces[b]),
     );
+    put_rows(encoder, pieces, repeats, get);
+}
+
+/// As [`put`], of strings that are numbered already: `get` gives the string of a number, and equal
+/// strings mostly have equal numbers, so that no string has to be hashed or compared here. Calls
+/// `each_distinct` with every number that occurs, with some of them more than once.
+pub(crate) fn put_numbered<'t>(
+    encoder: &mut Encoder,
+    numbers: &[u64],
+    get: impl Fn(u64) -> &'t [u8] + Copy,
+    mut each_distinct: impl FnMut(u64),
+) {
+    if let Some(&first) = numbers.first()
+        && numbers.iter().all(|number| *number == first)
+    {
+        each_distinct(first);
+        put_const(encoder, get(first));
+        return;
+    }
+    let repeats = encoder.index.build(
+        numbers.len(),
+        |row| ints::mix(numbers[row]),
+        |a, b| numbers[a] == numbers[b],
+    );
+    if repeats {
+        let firsts = encoder.index.firsts();
+        firsts.for_each(|row| each_distinct(numbers[row]));
+    } else {
+        numbers.iter().for_each(|number| each_distinct(*number));
+    }
+    put_rows(encoder, numbers, repeats, get);
+}
+
+fn put_const(encoder: &mut Encoder, text: &[u8]) {
+    encoder.codes.push(CONST);
+    put_varint(&mut encoder.codes, text.len() as u64);
+    encoder.text.extend_from_slice(text);
+}
+
+/// Writes what the encoder's index was built of, or plain strings where they hardly repeat.
+fn put_rows<'t>(
+    encoder: &mut Encoder,
+    pieces: &[u64],
+    repeats: bool,
+    get: impl Fn(u64) -> &'t [u8] + Copy,
+) {
+    if pieces.is_empty() {
+        return;
+    }
     if !repeats {
-        put_plain(encoder, arena, pieces);
+        put_plain(encoder, pieces, get);
         return;
     }
     let (naming, _) = encoder.index.naming();
@@ -61,13 +107,13 @@ pub(crate) fn put(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
         Naming::Distance => REPEATED,
     });
     put_varint(&mut encoder.codes, distinct.len() as u64);
-    put_plain(encoder, arena, &distinct);
+    put_plain(encoder, &distinct, get);
     index::put_names(encoder, naming);
     encoder.give_back(distinct);
 }
 
-fn put_plain(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
-    let texts = pieces.iter().map(|piece| Piece(*piece).get(arena));
+fn put_plain<'t>(encoder: &mut Encoder, pieces: &[u64], get: impl Fn(u64) -> &'t [u8] + Copy) {
+    let texts = pieces.iter().map(|piece| get(*piece));
     let form = Form::of(texts.clone());
     if form != Form::Plain {
         encoder.codes.push(TEXTUAL);

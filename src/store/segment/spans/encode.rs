@@ -1,20 +1,18 @@
 //! Writing span segments, trace after trace.
 
-use crate::model::otlp::GroupView;
-use crate::model::{ProjectId, RedTable, SpanView, Timestamp, TraceId, TraceSummary, write};
+use crate::model::summary::{RootSpan, SERVICES_MAX};
+use crate::model::{Timestamp, TraceId, TraceSummary};
 
 use super::super::Format;
-use super::super::column::strings::{self, Piece};
-use super::super::column::{Encoder, ints};
+use super::super::column::{Encoder, ints, strings};
 use super::super::cursor::zigzag;
-use super::super::dictionary::DictionaryBuilder;
 use super::super::directory::{Block, Directory, Part};
 use super::super::file::{Output, SegmentFacts, Tag};
-use super::super::interner::Interner;
 use super::super::times::TimeColumn;
 use super::super::tokens::{self, Token};
-use super::super::values::{Groups, Layout, Slot, ValueRows};
-use super::shape::{self, SpanShape};
+use super::super::values::{Groups, Kind, Layout, Slot};
+use super::rows::{PARSED, Row, Rows};
+use super::shape::SpanShape;
 use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, SpanBlockFacts, Spans, red_section, summaries};
 
 /// How a parent is told: there is none, by its id, or (from here on, zigzag) by how many rows it
@@ -23,34 +21,27 @@ pub(super) const PARENT_NONE: u64 = 0;
 pub(super) const PARENT_BY_ID: u64 = 1;
 pub(super) const PARENT_IN_BLOCK: u64 = 2;
 
-/// Numbers of a span's resource, scope and service in the part being written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GroupNumbers {
-    resource: u32,
-    scope: u32,
-    service: u32,
-}
-
-/// Writes one segment of one part. Spans come trace by trace, in order of trace ids.
+/// Writes one segment of one part. Traces come in the order of their ids.
 #[derive(Debug)]
-pub(super) struct SpanWriter {
+pub(super) struct SpanWriter<'r, 'c> {
+    rows: &'r Rows<'c>,
     out: Vec<u8>,
     directory: Directory<Spans>,
-    dictionary: DictionaryBuilder<SpanShape>,
-    services: Interner,
     tokens: Vec<Token>,
     encoder: Encoder,
     block: OpenBlock,
     summaries: Vec<TraceSummary>,
-    red: RedTable,
     facts: SegmentFacts,
 }
 
-/// The rows of the block being filled.
+/// The columns of the block being filled.
 #[derive(Debug, Default)]
 struct OpenBlock {
+    /// Numbers of the rows in here.
+    rows: Vec<u32>,
+    n_bytes: usize,
     shapes: Vec<u32>,
-    resources: ValueRows,
+    resources: Vec<u64>,
     services: Vec<u32>,
     /// Distinct trace ids in order, and how many rows each has here.
     traces: Vec<TraceId>,
@@ -64,55 +55,29 @@ struct OpenBlock {
     errors: u32,
     duration_min_ns: u64,
     duration_max_ns: u64,
-    attributes: ValueRows,
-    raw: ValueRows,
-    states: TextColumn,
-    messages: TextColumn,
+    states: Vec<u64>,
+    messages: Vec<u64>,
+    raw: Vec<u64>,
     events: ListColumn,
     links: ListColumn,
-    key: Vec<u8>,
 }
 
-/// A column of texts.
-#[derive(Debug, Default)]
-struct TextColumn {
-    arena: Vec<u8>,
-    pieces: Vec<u64>,
-}
-
-/// A column of lists of encoded messages.
+/// A column of lists of encoded messages, by their numbers.
 #[derive(Debug, Default)]
 struct ListColumn {
     lengths: Vec<u64>,
-    messages: TextColumn,
-}
-
-impl TextColumn {
-    fn push(&mut self, bytes: &[u8]) {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(bytes);
-        self.pieces.push(Piece::since(&self.arena, start).0);
-    }
-
-    fn put(&self, encoder: &mut Encoder) {
-        strings::put(encoder, &self.arena, &self.pieces);
-    }
-
-    fn clear(&mut self) {
-        self.arena.clear();
-        self.pieces.clear();
-    }
+    messages: Vec<u64>,
 }
 
 impl ListColumn {
-    fn push(&mut self, messages: &[&[u8]]) {
+    fn push(&mut self, messages: &[u64]) {
         self.lengths.push(messages.len() as u64);
-        messages.iter().for_each(|bytes| self.messages.push(bytes));
+        self.messages.extend_from_slice(messages);
     }
 
-    fn put(&self, encoder: &mut Encoder) {
+    fn put(&self, rows: &Rows<'_>, encoder: &mut Encoder) {
         ints::put(encoder, &self.lengths);
-        self.messages.put(encoder);
+        put_texts(&self.messages, rows, encoder);
     }
 
     fn clear(&mut self) {
@@ -121,54 +86,47 @@ impl ListColumn {
     }
 }
 
-impl SpanWriter {
-    pub(super) fn new() -> SpanWriter {
+/// A column of texts by their numbers.
+fn put_texts(numbers: &[u64], rows: &Rows<'_>, encoder: &mut Encoder) {
+    strings::put_numbered(encoder, numbers, |number| rows.text(number), |_| {});
+}
+
+impl<'r, 'c> SpanWriter<'r, 'c> {
+    pub(super) fn new(rows: &'r Rows<'c>) -> SpanWriter<'r, 'c> {
         let mut out = Vec::new();
         Output::start(&mut out, Spans::MAGIC).expect("writing to memory does not fail");
         SpanWriter {
+            rows,
             out,
             directory: Directory::default(),
-            dictionary: DictionaryBuilder::default(),
-            services: Interner::default(),
             tokens: Vec::new(),
             encoder: Encoder::default(),
             block: OpenBlock::default(),
             summaries: Vec::new(),
-            red: RedTable::default(),
             facts: SegmentFacts::default(),
         }
     }
 
-    /// Takes a resource and scope into the part.
-    pub(super) fn group(&mut self, project: ProjectId, group: &GroupView<'_>) -> GroupNumbers {
-        GroupNumbers {
-            resource: self.dictionary.resource(project, &group.resource),
-            scope: self.dictionary.scope(&group.scope),
-            service: self.services.intern(group.resource.service().as_bytes()),
-        }
-    }
-
-    /// Says that the next `n_rows` spans are those of one trace: it stays in one block if it fits.
-    pub(super) fn start_trace(&mut self, id: TraceId, n_rows: usize) {
-        if self.block.shapes.len() + n_rows > BLOCK_ROWS_MAX {
+    /// Adds the spans of a trace, in order of place; it stays in one block if it fits.
+    pub(super) fn trace(&mut self, rows: &[u32]) {
+        if self.block.rows.len() + rows.len() > BLOCK_ROWS_MAX {
             self.cut();
         }
-        self.summaries.push(TraceSummary::new(id));
-    }
-
-    pub(super) fn push(&mut self, span: &SpanView<'_>, group: GroupNumbers) {
-        if self.block.shapes.len() >= BLOCK_ROWS_MAX || self.block.n_bytes() >= BLOCK_BYTES_MAX {
-            self.cut();
+        self.summaries.push(summary(self.rows, rows));
+        for row in rows {
+            let full = self.block.rows.len() >= BLOCK_ROWS_MAX;
+            if full || self.block.n_bytes >= BLOCK_BYTES_MAX {
+                self.cut();
+            }
+            self.block.rows.push(*row);
+            self.block.n_bytes += self.rows.rows[*row as usize].n_bytes as usize;
         }
-        let summary = self.summaries.last_mut();
-        summary.expect("start_trace comes first").add(span);
-        self.red.add(span);
-        self.block.push(&mut self.dictionary, span, group);
     }
 
     /// Writes the open block.
     fn cut(&mut self) {
         let block = &mut self.block;
+        block.gather(self.rows);
         let (Some(&first), Some(&last)) = (block.at.iter().min(), block.at.iter().max()) else {
             return;
         };
@@ -204,7 +162,7 @@ impl SpanWriter {
             },
         });
         block.write(
-            &self.dictionary,
+            self.rows,
             &mut self.encoder,
             &mut self.out,
             &mut self.directory,
@@ -219,13 +177,13 @@ impl SpanWriter {
             dictionary: self.out.len() as u64,
             ..Part::default()
         };
-        self.dictionary.put(&mut self.encoder, &mut self.out);
+        self.rows.dictionary.put(&mut self.encoder, &mut self.out);
         part.dictionary_len = self.out.len() as u64 - part.dictionary;
         part.traces = self.out.len() as u64;
         self.out
             .extend_from_slice(&crc32fast::hash(&[]).to_le_bytes());
         self.directory.parts.push(part);
-        self.directory.services = self.services.texts();
+        self.directory.services = self.rows.services.texts();
         self.tokens.sort_unstable();
         let (mut table, mut directory) = (Vec::new(), Vec::new());
         self.directory.token_starts = tokens::put_table(&mut table, &self.tokens);
@@ -240,7 +198,7 @@ impl SpanWriter {
         let facts = output
             .section(Tag::Tokens, false, &table)
             .and_then(|()| output.section(Tag::Summaries, false, &summaries))
-            .and_then(|()| output.section(Tag::Red, false, &red_section(&self.red)))
+            .and_then(|()| output.section(Tag::Red, false, &red_section(&self.rows.red)))
             .and_then(|()| output.section(Tag::Directory, true, &directory))
             .and_then(|()| output.finish(facts))
             .expect("writing to memory does not fail");
@@ -249,103 +207,90 @@ impl SpanWriter {
 }
 
 impl OpenBlock {
-    fn n_bytes(&self) -> usize {
-        self.attributes.arena.len()
-            + self.raw.arena.len()
-            + self.states.arena.len()
-            + self.messages.arena.len()
-            + self.events.messages.arena.len()
-            + self.links.messages.arena.len()
-    }
-
-    fn push(
-        &mut self,
-        dictionary: &mut DictionaryBuilder<SpanShape>,
-        span: &SpanView<'_>,
-        group: GroupNumbers,
-    ) {
-        let (shape, is_raw) = shape::intern(dictionary, &mut self.key, group.scope, span);
-        if self.shapes.is_empty() {
-            self.duration_min_ns = u64::MAX;
+    /// Fills the columns from the rows.
+    fn gather(&mut self, rows: &Rows<'_>) {
+        self.duration_min_ns = u64::MAX;
+        let mut last_trace = None;
+        for number in &self.rows {
+            let row = &rows.rows[*number as usize];
+            self.shapes.push(row.shape);
+            self.resources.push(u64::from(row.resource));
+            if self.services.last() != Some(&row.service) {
+                self.services.push(row.service);
+            }
+            if last_trace != Some(row.trace) {
+                last_trace = Some(row.trace);
+                let id = rows.traces.get(row.trace);
+                self.traces.push(TraceId(id.try_into().expect(PARSED)));
+                self.trace_rows.push(0);
+            }
+            *self.trace_rows.last_mut().expect("one was just pushed") += 1;
+            self.spans.push(row.span_id);
+            self.parents.push(row.parent);
+            self.at.push(row.at);
+            self.places.push(row.start, row.at);
+            self.starts.push(row.start);
+            self.durations.push(row.end.wrapping_sub(row.start));
+            self.errors += u32::from(row.is_error());
+            self.duration_min_ns = self.duration_min_ns.min(row.duration_ns());
+            self.duration_max_ns = self.duration_max_ns.max(row.duration_ns());
+            let rare = rows.rare_of(row);
+            self.states.push(rare.state);
+            self.messages.push(rare.message);
+            self.raw.push(rare.raw);
+            self.events.push(rows.events(rare));
+            self.links.push(rows.links(rare));
         }
-        self.shapes.push(shape);
-        self.resources.start_row();
-        self.resources.push_number(u64::from(group.resource));
-        if self.services.last() != Some(&group.service) {
-            self.services.push(group.service);
-        }
-        if self.traces.last() != Some(&span.trace_id) {
-            self.traces.push(span.trace_id);
-            self.trace_rows.push(0);
-        }
-        *self.trace_rows.last_mut().expect("one was just pushed") += 1;
-        self.spans.push(u64::from_be_bytes(span.span_id.0));
-        let parent = span.parent.map_or(0, |id| u64::from_be_bytes(id.0));
-        self.parents.push(parent);
-        self.at.push(span.at.0);
-        self.places.push(span.start.0, span.at.0);
-        self.starts.push(span.start.0);
-        self.durations.push(span.end.0.wrapping_sub(span.start.0));
-        self.errors += u32::from(span.is_error());
-        self.duration_min_ns = self.duration_min_ns.min(span.duration_ns());
-        self.duration_max_ns = self.duration_max_ns.max(span.duration_ns());
-        self.attributes.start_row();
-        self.raw.start_row();
-        if is_raw {
-            let start = self.raw.arena.len();
-            write::span(&mut self.raw.arena, span);
-            self.raw.push_since(start);
-            self.states.push(&[]);
-            self.messages.push(&[]);
-            self.events.push(&[]);
-            self.links.push(&[]);
-            return;
-        }
-        for attr in span.attributes {
-            self.attributes.push(attr.value);
-        }
-        self.states.push(span.trace_state.as_bytes());
-        self.messages.push(span.status_message.as_bytes());
-        self.events.push(span.events);
-        self.links.push(span.links);
     }
 
     fn write(
         &self,
-        dictionary: &DictionaryBuilder<SpanShape>,
+        rows: &Rows<'_>,
         encoder: &mut Encoder,
         out: &mut Vec<u8>,
         directory: &mut Directory<Spans>,
     ) {
-        let groups = Groups::of(&self.shapes, dictionary.shapes().len());
+        let shapes = rows.dictionary.shapes();
+        let groups = Groups::of(&self.shapes, shapes.len());
         let layout = |slots: for<'s> fn(&'s SpanShape) -> &'s [Slot]| {
-            Layout::of(&groups, |shape| slots(&dictionary.shapes()[shape as usize]))
+            Layout::of(&groups, |shape| slots(&shapes[shape as usize]))
         };
-        let shapes: Vec<u64> = self.shapes.iter().map(|shape| u64::from(*shape)).collect();
         let parents = self.parent_rows();
         let mut finish = |encoder: &mut Encoder| directory.families.push(encoder.finish(out));
-        ints::put(encoder, &shapes);
-        self.resources
-            .put(&layout(SpanShape::resource_slots), encoder);
+        let numbers: Vec<u64> = self.shapes.iter().map(|shape| u64::from(*shape)).collect();
+        ints::put(encoder, &numbers);
+        let resource_of = |row: usize| &self.resources[row..];
+        layout(SpanShape::resource_slots)
+            .each_column(resource_of, |_, numbers| ints::put(encoder, numbers));
         self.put_traces(encoder);
         finish(encoder);
         self.put_times(&parents, encoder);
         finish(encoder);
         self.put_ids(&parents, encoder);
         finish(encoder);
-        self.states.put(encoder);
+        put_texts(&self.states, rows, encoder);
         finish(encoder);
-        self.attributes
-            .put(&layout(SpanShape::attribute_slots), encoder);
+        self.put_attributes(rows, &layout(SpanShape::attribute_slots), encoder);
         finish(encoder);
-        self.raw.put(&layout(SpanShape::raw_slots), encoder);
+        let raw_of = |row: usize| &self.raw[row..];
+        layout(SpanShape::raw_slots)
+            .each_column(raw_of, |_, numbers| put_texts(numbers, rows, encoder));
         finish(encoder);
-        self.messages.put(encoder);
+        put_texts(&self.messages, rows, encoder);
         finish(encoder);
-        self.events.put(encoder);
+        self.events.put(rows, encoder);
         finish(encoder);
-        self.links.put(encoder);
+        self.links.put(rows, encoder);
         finish(encoder);
+    }
+
+    fn put_attributes(&self, rows: &Rows<'_>, layout: &Layout, encoder: &mut Encoder) {
+        let values_of = |row: usize| rows.values(&rows.rows[self.rows[row] as usize]);
+        layout.each_column(values_of, |(_, kind), values| match kind {
+            Kind::Empty => {}
+            Kind::Bool | Kind::Int | Kind::Double => ints::put(encoder, values),
+            Kind::Str | Kind::Bytes | Kind::Array | Kind::Map => put_texts(values, rows, encoder),
+        });
     }
 
     fn put_traces(&self, encoder: &mut Encoder) {
@@ -419,29 +364,62 @@ impl OpenBlock {
     }
 
     fn clear(&mut self) {
+        self.rows.clear();
+        self.n_bytes = 0;
         self.shapes.clear();
-        self.resources.clear();
         self.services.clear();
         self.traces.clear();
         for column in [
+            &mut self.resources,
             &mut self.trace_rows,
             &mut self.spans,
             &mut self.parents,
             &mut self.at,
             &mut self.starts,
             &mut self.durations,
+            &mut self.states,
+            &mut self.messages,
+            &mut self.raw,
         ] {
             column.clear();
         }
         self.places.clear();
         (self.errors, self.duration_max_ns) = (0, 0);
-        self.attributes.clear();
-        self.raw.clear();
-        self.states.clear();
-        self.messages.clear();
         self.events.clear();
         self.links.clear();
     }
+}
+
+/// What a list shows of a trace; its rows are in order of place.
+fn summary(rows: &Rows<'_>, trace: &[u32]) -> TraceSummary {
+    let row = |number: &u32| &rows.rows[*number as usize];
+    let id = rows.traces.get(row(&trace[0]).trace);
+    let mut summary = TraceSummary::new(TraceId(id.try_into().expect(PARSED)));
+    let (mut services, mut root): (Vec<u32>, Option<&Row>) = (Vec::new(), None);
+    for row in trace.iter().map(row) {
+        summary.spans += 1;
+        summary.errors += u64::from(row.is_error());
+        let end = Timestamp(row.at).saturating_add(row.duration_ns());
+        summary.start = summary.start.min(Timestamp(row.at));
+        summary.end = summary.end.max(end);
+        if !services.contains(&row.service) && services.len() < SERVICES_MAX {
+            services.push(row.service);
+        }
+        if row.parent == 0 && root.is_none_or(|root| row.at < root.at) {
+            root = Some(row);
+        }
+    }
+    summary.root = root.map(|row| RootSpan {
+        service: rows.service(row.service).into(),
+        name: rows.name(row).into(),
+        kind: row.kind,
+        status_code: row.status_code,
+        start: Timestamp(row.at),
+        duration_ns: row.duration_ns(),
+    });
+    let services = services.iter().map(|service| rows.service(*service).into());
+    summary.services = services.collect();
+    summary
 }
 
 /// The row that the start of `row` (not the first of its trace) is told from.

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod rows;
 mod seal;
 mod shape;
 mod summaries;

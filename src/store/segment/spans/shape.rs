@@ -1,11 +1,10 @@
 //! What the spans of one kind have in common: scope, name, kind, status code, flags, attribute keys.
 
-use crate::model::SpanView;
+use crate::model::otlp::SpanParts;
 
 use super::super::cursor::{Cursor, Damage, put_varint, unzigzag, zigzag};
-use super::super::dictionary::{
-    DictionaryBuilder, check_text, put_slots, read_slots, slots, spell_attributes,
-};
+use super::super::dictionary::{DictionaryBuilder, check_text, put_slots, read_slots};
+use super::super::known::Known;
 use super::super::values::{Kind, Slot};
 
 /// Spans kept as encoded `Span`s.
@@ -33,61 +32,96 @@ pub(super) struct SpanColumnsShape {
     pub(super) attributes: Vec<Slot>,
 }
 
-/// The number of a span's shape, new ones added, and whether it is the raw shape of its scope: when
-/// the dictionary has no room for another.
-pub(super) fn intern(
-    dictionary: &mut DictionaryBuilder<SpanShape>,
-    key: &mut Vec<u8>,
+/// Everything that tells shapes apart, as numbers; reused from span to span.
+#[derive(Debug, Default)]
+pub(super) struct ShapeKey {
+    key: Vec<u8>,
+    /// Slots with keys by the numbers that the rows of the segment give them.
+    slots: Vec<Slot>,
     scope: u32,
-    span: &SpanView<'_>,
-) -> (u32, bool) {
-    spell(key, scope, span);
-    if let Some(shape) = dictionary.find_shape(key) {
-        return (shape, false);
-    }
-    let is_raw = !dictionary.has_room();
-    let columns = if is_raw {
-        key.clear();
-        key.push(RAW);
-        put_varint(key, u64::from(scope));
-        if let Some(shape) = dictionary.find_shape(key) {
-            return (shape, true);
-        }
-        None
-    } else {
-        Some(SpanColumnsShape {
-            name: dictionary.text(span.name),
-            kind: span.kind,
-            status_code: span.status_code,
-            flags: span.flags,
-            dropped_attributes: span.dropped_attributes,
-            dropped_events: span.dropped_events,
-            dropped_links: span.dropped_links,
-            attributes: slots(dictionary, span.attributes),
-        })
-    };
-    let shape = SpanShape { scope, columns };
-    (dictionary.add_shape(key, shape.encode(), shape), is_raw)
+    name: u32,
 }
 
-/// Everything that tells shapes apart, texts spelled out.
-fn spell(key: &mut Vec<u8>, scope: u32, span: &SpanView<'_>) {
-    key.clear();
-    key.push(COLUMNS);
-    for number in [
-        scope,
-        span.kind as u32,
-        span.status_code as u32,
-        span.flags,
-        span.dropped_attributes,
-        span.dropped_events,
-        span.dropped_links,
-        span.name.len() as u32,
-    ] {
-        key.extend_from_slice(&number.to_le_bytes());
+impl ShapeKey {
+    /// Begins with what a span has beside name and attributes.
+    pub(super) fn start(&mut self, scope: u32, parts: &SpanParts<'_>) {
+        self.key.clear();
+        self.slots.clear();
+        self.scope = scope;
+        self.key.push(COLUMNS);
+        for number in [
+            scope,
+            parts.kind as u32,
+            parts.status_code as u32,
+            parts.flags,
+            parts.dropped[0],
+            parts.dropped[1],
+            parts.dropped[2],
+        ] {
+            self.key.extend_from_slice(&number.to_le_bytes());
+        }
     }
-    key.extend_from_slice(span.name.as_bytes());
-    spell_attributes(key, span.attributes);
+
+    pub(super) fn name(&mut self, name: u32) {
+        self.name = name;
+        self.key.extend_from_slice(&name.to_le_bytes());
+    }
+
+    pub(super) fn slot(&mut self, slot: Slot) {
+        let (key, kind) = slot;
+        self.slots.push(slot);
+        self.key
+            .extend_from_slice(&(key << 3 | kind as u32).to_le_bytes());
+    }
+}
+
+/// A shape by its number in the part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interned {
+    pub(super) number: u32,
+    /// The raw shape of its scope: when the dictionary has no room for another.
+    pub(super) is_raw: bool,
+}
+
+/// The number of a span's shape, new ones added; `names` and `keys` are those that `key` numbers.
+pub(super) fn intern(
+    dictionary: &mut DictionaryBuilder<SpanShape>,
+    key: &ShapeKey,
+    parts: &SpanParts<'_>,
+    names: &Known<'_>,
+    keys: &Known<'_>,
+) -> Interned {
+    let interned = |number, is_raw| Interned { number, is_raw };
+    if let Some(number) = dictionary.find_shape(&key.key) {
+        return interned(number, false);
+    }
+    let scope = key.scope;
+    if !dictionary.has_room() {
+        let raw: Vec<u8> = [RAW].into_iter().chain(scope.to_le_bytes()).collect();
+        let number = dictionary.find_shape(&raw).unwrap_or_else(|| {
+            let columns = None;
+            let shape = SpanShape { scope, columns };
+            dictionary.add_shape(&raw, shape.encode(), shape)
+        });
+        return interned(number, true);
+    }
+    let mut text = |text: &[u8]| dictionary.text_bytes(text);
+    let columns = Some(SpanColumnsShape {
+        name: text(names.get(key.name)),
+        kind: parts.kind,
+        status_code: parts.status_code,
+        flags: parts.flags,
+        dropped_attributes: parts.dropped[0],
+        dropped_events: parts.dropped[1],
+        dropped_links: parts.dropped[2],
+        attributes: key
+            .slots
+            .iter()
+            .map(|(key, kind)| (text(keys.get(*key)), *kind))
+            .collect(),
+    });
+    let shape = SpanShape { scope, columns };
+    interned(dictionary.add_shape(&key.key, shape.encode(), shape), false)
 }
 
 impl SpanShape {
