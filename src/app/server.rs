@@ -180,7 +180,7 @@ fn build(
         receiver: Receiver {
             door: storage.door.clone(),
         },
-        engine: Engine::new(storage.store.clone()),
+        engine: Engine::new(storage.store.clone(), settings.memory_bytes()),
         query_slots: QuerySlots::new(cores()),
         room: Room::new(connections, metrics.clone()),
         metrics,

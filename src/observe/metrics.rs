@@ -86,6 +86,8 @@ metrics! {
     HttpRequests = Counter "watchpost_http_requests_total" ["route", "status"] "Answers of pages and APIs.";
     QueriesRunning = Gauge "watchpost_queries_running" [] "Queries now at work.";
     QueriesRefused = Counter "watchpost_queries_refused_total" ["reason"] "Queries not run, or ended early.";
+    LayoutCache = Counter "watchpost_layout_cache_requests_total" ["result"] "Waterfalls asked for: found laid out (hit), laid out anew (miss), not kept because larger than the cache (too_large).";
+    LayoutCacheBytes = Gauge "watchpost_layout_cache_bytes" [] "Memory of waterfalls kept for the pages that are open.";
     ConnectionsRefused = Counter "watchpost_connections_refused_total" [] "Connections over limits.connections.";
     ResidentBytes = Gauge "watchpost_process_resident_bytes" [] "Resident memory of the process.";
 }

@@ -270,9 +270,24 @@ pub(crate) struct TraceDetail {
     pub(crate) trace_id: TraceId,
     /// Not empty.
     pub(crate) spans: Vec<Arc<Span>>,
-    /// Changes when spans arrive: an ETag for everything made from the trace.
-    pub(crate) version: u64,
     pub(crate) stats: Stats,
+}
+
+/// One span with what points at it.
+#[derive(Clone, Debug)]
+pub(crate) struct SpanDetail {
+    pub(crate) span: Arc<Span>,
+    /// Spans of the same trace that link to it.
+    pub(crate) linked_from: Vec<LinkedFrom>,
+}
+
+/// A span that links to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LinkedFrom {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) service: String,
+    pub(crate) name: String,
 }
 
 /// One completion of the query bar.

@@ -14,6 +14,7 @@ mod logs;
 mod matcher;
 mod scan;
 mod scatter;
+mod span;
 mod suggest;
 mod tail;
 #[cfg(test)]
@@ -21,9 +22,9 @@ mod tests;
 mod traces;
 
 pub(crate) use answer::{
-    Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LogCursor, LogPage,
-    LogRequest, MatchedSpan, Scatter, SpanScope, Suggestion, TailBatch, TraceCursor, TraceDetail,
-    TracePage, TraceRequest, TraceRow,
+    Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LinkedFrom, LogCursor,
+    LogPage, LogRequest, MatchedSpan, Scatter, SpanDetail, SpanScope, Suggestion, TailBatch,
+    TraceCursor, TraceDetail, TracePage, TraceRequest, TraceRow,
 };
 // What only tests name; everybody else gets these values inside of others.
 #[cfg(test)]
@@ -33,10 +34,13 @@ pub(crate) use control::Partial;
 
 pub(crate) use answer::{LOG_ROWS_MAX, TRACE_ROWS_MAX};
 pub(crate) use control::{Control, Registry, RunningQuery, Stats};
-pub(crate) use layout::Layout;
+pub(crate) use layout::{LaidOut, Layout};
 pub(crate) use matcher::{KINDS, STATUSES};
+pub(crate) use span::{SpanPlace, place_of};
 
 pub(crate) use tail::TailPosition;
+
+use std::sync::Arc;
 
 use crate::model::owned::RecordId;
 use crate::model::{LogRecord, Signal, TimeRange, TraceId};
@@ -74,16 +78,25 @@ impl std::fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
+/// Layouts kept for the pages that are open: four of 100,000 spans (8 MB each).
+const LAYOUT_CACHE_BYTES_MAX: u64 = 32 << 20;
+/// At most this part of the memory budget: 9.6 MB of the 154 MB of a 256 MB container.
+const LAYOUT_CACHE_PART: u64 = 16;
+
 /// Answers queries over one store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     store: Store,
     pub(crate) registry: Registry,
+    layouts: Arc<layout::cache::Cache>,
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store) -> Engine {
+    /// `memory_bytes` is the whole server's budget: a part of it keeps layouts.
+    pub(crate) fn new(store: Store, memory_bytes: u64) -> Engine {
+        let layouts = (memory_bytes / LAYOUT_CACHE_PART).min(LAYOUT_CACHE_BYTES_MAX);
         Engine {
+            layouts: Arc::new(layout::cache::Cache::new(layouts as usize)),
             store,
             registry: Registry::default(),
         }
@@ -195,7 +208,54 @@ impl Engine {
         facets::of_spans(&self.snapshot(), ask, control)
     }
 
-    /// A whole trace; lay it out with [`layout::layout`].
+    /// The layout of a trace as it is stored now.
+    pub(crate) fn laid_out(
+        &self,
+        id: TraceId,
+        control: &Control,
+    ) -> Result<Arc<LaidOut>, QueryError> {
+        let skeleton = layout::Skeleton::read(&self.snapshot(), id, control)?;
+        if let Some(known) = self.layouts.get(id, skeleton.version) {
+            return Ok(known);
+        }
+        Ok(self.layouts.put(LaidOut {
+            layout: layout::layout(&skeleton),
+            version: skeleton.version,
+            stats: skeleton.stats,
+        }))
+    }
+
+    /// The layout that a page was drawn from, by the version that the page names; `None` when it
+    /// is no longer kept and the trace has changed since.
+    pub(crate) fn laid_out_at(
+        &self,
+        id: TraceId,
+        version: u64,
+        control: &Control,
+    ) -> Result<Option<Arc<LaidOut>>, QueryError> {
+        if let Some(known) = self.layouts.get(id, version) {
+            return Ok(Some(known));
+        }
+        let now = self.laid_out(id, control)?;
+        Ok((now.version == version).then_some(now))
+    }
+
+    /// Hits, misses and bytes of the kept layouts.
+    pub(crate) fn layout_figures(&self) -> layout::CacheFigures {
+        self.layouts.figures()
+    }
+
+    /// One span of a trace.
+    pub(crate) fn span(
+        &self,
+        trace: TraceId,
+        place: SpanPlace,
+        control: &Control,
+    ) -> Result<SpanDetail, QueryError> {
+        span::detail(&self.snapshot(), trace, place, control)
+    }
+
+    /// A whole trace with everything in it.
     pub(crate) fn trace(&self, id: TraceId, control: &Control) -> Result<TraceDetail, QueryError> {
         traces::trace(&self.snapshot(), id, control)
     }

@@ -323,7 +323,7 @@ fn laid_out(
 /// Service and name of the earliest span: stands in for a root that has not come yet.
 fn earliest(snapshot: &Snapshot, id: TraceId, control: &Control) -> (String, String) {
     let mut best: Option<(Timestamp, String, String)> = None;
-    let read = each_span(snapshot, id, control, &mut |span| {
+    let read = each_span(snapshot, id, SpanColumns::NONE, control, &mut |span| {
         if best
             .as_ref()
             .is_none_or(|(start, _, _)| span.start < *start)
@@ -371,7 +371,7 @@ pub(super) fn trace(
     let mut spans: Vec<(u128, Span)> = Vec::new();
     let mut shared = Shared::default();
     let mut content = Vec::new();
-    let progress = each_span(snapshot, id, control, &mut |span| {
+    let progress = each_span(snapshot, id, SpanColumns::ALL, control, &mut |span| {
         content.clear();
         write::span(&mut content, span);
         let hash = xxhash_rust::xxh3::xxh3_128(&content);
@@ -385,13 +385,8 @@ pub(super) fn trace(
     // A span sent twice is one span (design.md section 3): same ids, same content.
     spans.sort_by_key(|(hash, span)| (span.start, span.span_id, *hash));
     spans.dedup_by(|(a, span_a), (b, span_b)| (*a, span_a.span_id) == (*b, span_b.span_id));
-    let hashes: Vec<u8> = spans
-        .iter()
-        .flat_map(|(hash, _)| hash.to_le_bytes())
-        .collect();
     Ok(TraceDetail {
         trace_id: id,
-        version: xxhash_rust::xxh3::xxh3_64(&hashes),
         spans: spans.into_iter().map(|(_, span)| Arc::new(span)).collect(),
         stats: progress.stats(),
     })
@@ -406,7 +401,7 @@ pub(super) fn trace_otlp(
     let mut writer = RequestWriter::default();
     let mut seen = HashSet::new();
     let mut content = Vec::new();
-    each_span(snapshot, id, control, &mut |span| {
+    each_span(snapshot, id, SpanColumns::ALL, control, &mut |span| {
         content.clear();
         write::span(&mut content, span);
         if seen.insert(xxhash_rust::xxh3::xxh3_128(&content)) {
@@ -419,7 +414,7 @@ pub(super) fn trace_otlp(
     Ok(writer.finish())
 }
 
-fn unknown(id: TraceId) -> QueryError {
+pub(super) fn unknown(id: TraceId) -> QueryError {
     QueryError::NotFound(format!("no trace {id}: never seen, or past its retention"))
 }
 
@@ -427,26 +422,13 @@ fn unknown(id: TraceId) -> QueryError {
 pub(super) fn each_span<'c>(
     snapshot: &Snapshot,
     id: TraceId,
+    columns: SpanColumns,
     control: &'c Control,
     each: &mut dyn FnMut(&SpanView<'_>),
 ) -> Result<Progress<'c>, QueryError> {
-    let mut matcher = SpanMatcher::new(&Expr::All)?;
-    matcher.prune = SpanPrune {
-        trace_id: Some(id),
-        ..SpanPrune::default()
-    };
-    let (units, visible, mut progress): (Vec<SpanUnit>, _, _) =
-        span_units(snapshot, TimeRange::ALL, &matcher, control);
     let mut left = TRACE_SPANS_MAX;
-    for unit in &units {
-        if left == 0 {
-            progress.cut(Partial::Rows);
-            break;
-        }
-        if !progress.may_go_on() {
-            break;
-        }
-        let result = unit.for_each(SpanColumns::ALL, &mut |span| {
+    each_unit(snapshot, id, control, &mut |unit, visible, progress| {
+        let result = unit.for_each(columns, &mut |span| {
             if span.trace_id == id && visible.contains(span.at) {
                 each(span);
                 left -= 1;
@@ -458,6 +440,31 @@ pub(super) fn each_span<'c>(
             }
         });
         progress.read(unit.rows(), unit.bytes(), result);
+        if left == 0 {
+            progress.cut(Partial::Rows);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })
+}
+
+/// Calls `each` for every unit that may have spans of a trace.
+pub(super) fn each_unit<'c>(
+    snapshot: &Snapshot,
+    id: TraceId,
+    control: &'c Control,
+    each: &mut dyn FnMut(&SpanUnit, TimeRange, &mut Progress<'_>) -> ControlFlow<()>,
+) -> Result<Progress<'c>, QueryError> {
+    let mut matcher = SpanMatcher::new(&Expr::All)?;
+    matcher.prune = SpanPrune {
+        trace_id: Some(id),
+        ..SpanPrune::default()
+    };
+    let (units, visible, mut progress) = span_units(snapshot, TimeRange::ALL, &matcher, control);
+    for unit in &units {
+        if !progress.may_go_on() || each(unit, visible, &mut progress).is_break() {
+            break;
+        }
     }
     Ok(progress)
 }

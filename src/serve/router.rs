@@ -171,12 +171,12 @@ fn programs(routes: Routes) -> Routes {
         .at(
             Policy::Api,
             "/api/v1/traces/{id}/layout",
-            get(api::traces::layout),
+            get(api::waterfall::layout),
         )
         .at(
             Policy::Api,
             "/api/v1/traces/{id}/spans",
-            get(api::traces::spans),
+            get(api::waterfall::spans),
         )
         .at(Policy::Api, "/api/v1/services", get(api::services::list))
         .at(Policy::Api, "/api/v1/suggest", get(api::suggest::list))

@@ -73,7 +73,7 @@ impl App {
         let colours = ServiceColours::open(store.database()).expect("the tables are there");
         App {
             access: access.expect("the tables are there"),
-            engine: Engine::new(store.clone()),
+            engine: Engine::new(store.clone(), 64 << 20),
             store,
             receiver: Receiver { door },
             query_slots: QuerySlots::new(1),
@@ -145,6 +145,15 @@ impl App {
             f64::from(u8::from(stats.poisoned)),
         );
         set(Metric::StoreQuarantined, &[], stats.quarantined as f64);
+        let layouts = self.engine.layout_figures();
+        for (result, total) in [
+            ("hit", layouts.hits),
+            ("miss", layouts.misses),
+            ("too_large", layouts.too_large),
+        ] {
+            self.metrics.counted(Metric::LayoutCache, &[result], total);
+        }
+        set(Metric::LayoutCacheBytes, &[], layouts.bytes as f64);
         if let Some(bytes) = resident_bytes() {
             set(Metric::ResidentBytes, &[], bytes as f64);
         }

@@ -4,19 +4,20 @@
 const page = document.querySelector(".trace"), wf = page?.querySelector(".wf");
 const ROW = 26, POOL_MIN = 60, FOLDS_IN_URL = 60;
 const $ = (selector, from = page) => from.querySelector(selector);
-const esc = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
+const esc = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt()};`);
 const svg = (w, body, cls = "") => `<svg class="${cls}" width="${w}" height="26" aria-hidden="true">${body}</svg>`;
-const px = n => Math.round(n * 10) / 10;
-
+const px = n => +n.toFixed(1);
+const attr = (el, name, value) => value === null ? el.removeAttribute(name) : el.setAttribute(name, value);
+const UNITS = ["ns", "µs", "ms", "s"];
 /** `4.31 ms`: as format.rs writes it. */
 function duration(ns) {
   if (ns < 1000) return Math.round(ns) + " ns";
-  for (const [size, limit, unit] of [[1e3, 999.5, " µs"], [1e6, 999.5, " ms"], [1e9, 59.95, " s"]]) {
-    const v = ns / size;
-    if (v < limit) return v.toFixed(v < 9.995 ? 2 : v < 99.95 ? 1 : 0) + unit;
+  for (const k of [1, 2, 3]) {
+    const v = ns / 1e3 ** k;
+    if (v < (k < 3 ? 999.5 : 59.95)) return v.toFixed(v < 9.995 ? 2 : v < 99.95 ? 1 : 0) + " " + UNITS[k];
   }
   const s = Math.round(ns / 1e9), two = n => String(n | 0).padStart(2, "0");
-  return s < 3600 ? `${s / 60 | 0} m ${two(s % 60)} s` : `${s / 3600 | 0} h ${two(s % 3600 / 60)} m`;
+  return s < 3600 ? `${s / 60 | 0} m ${two(s % 60)} s` : `${s / 3600 | 0} h ${two(s / 60 % 60)} m`;
 }
 /** Calls `move(from, to, over)` with places in px from the left edge of `el` while it is dragged. */
 function drag(el, move) {
@@ -25,55 +26,52 @@ function drag(el, move) {
   el.onpointerdown = e => { from = at(e); el.setPointerCapture(e.pointerId); };
   el.onpointermove = e => from !== null && move(from, at(e), false);
   el.onpointerup = e => { if (from !== null) move(from, at(e), true); from = null; };
-  el.onpointercancel = () => { from = null; };
+  el.onpointercancel = () => from = null;
 }
 
 /** The trace: columns by row (preorder) as typed arrays, and the bundles of siblings. */
 let T;
+const sum = (steps, at = 0) => Float64Array.from(steps, step => at += step);
 function decode(p, { hues, bundles }) {
-  const { depth, start_ns, duration_ns, descendants, service, operation } = p.rows, n = depth.length, ints = fill => new Int32Array(n).fill(fill);
-  const t = { ...p, n, depth, service, op: operation, start: start_ns, dur: duration_ns, hues: hues.split("."), parent: ints(-1), bundleAt: ints(-1), bad: new Uint8Array(n), badSum: new Int32Array(n + 1) };
-  t.end = descendants.map((below, i) => i + 1 + below);
+  const { depth, duration_ns, kind, start_step_ns } = p.rows, n = depth.length, ints = fill => new Int32Array(n).fill(fill), pick = k => Int32Array.from(kind, x => p.kinds[x][k]);
+  const t = { ...p, n, depth, service: pick(0), op: pick(1), start: sum(start_step_ns), dur: duration_ns, hues: hues.split("."), parent: ints(-1), bundleAt: ints(-1), end: ints(n), bad: new Uint8Array(n), badSum: new Int32Array(n + 1) };
   for (const i of p.errors) t.bad[i] = 1;
   for (let i = 0, path = []; i < n; i++) {
-    t.parent[i] = depth[i] ? path[depth[i] - 1] : -1;
-    path[depth[i]] = i;
+    const d = depth[i];
+    for (const over of path.splice(d)) t.end[over] = i;
+    t.parent[i] = d ? path[d - 1] : -1;
+    path.push(i);
     t.badSum[i + 1] = t.badSum[i] + t.bad[i];
   }
-  t.critical.sort((a, b) => a[0] - b[0]);
-  t.critRow = t.critical.map(segment => segment[0]);
-  const groups = p.groups.map(g => ({ ...g, first: g.rows[0], end: g.rows[1], mark: "g" + g.rows[0] }));
-  const left = (bundles.match(/s\d+-\d+/g) || []).map(text => {
-    const [first, end] = text.slice(1).split("-").map(Number);
-    return { first, end, mark: "s" + first };
-  });
-  t.bundles = [...left, ...groups].sort((a, b) => a.first - b.first || b.end - a.end); // the enclosing one first
-  t.marked = new Map(t.bundles.map((b, k) => [b.mark, ~k]));
+  const { row, start_step_ns: steps, end_ns } = p.critical, at = sum(steps);
+  t.critical = row.map((r, k) => [r, at[k], at[k + 1] ?? end_ns]).sort((a, b) => a[0] - b[0]);
+  const left = (bundles.match(/\d+-\d+/g) || []).map(text => ({ rows: text.split("-").map(Number) }));
+  t.bundles = [...left, ...p.groups].sort((a, b) => a.rows[0] - b.rows[0] || b.rows[1] - a.rows[1]);
+  t.marked = new Map();
   t.bundles.forEach((b, k) => {
+    [b.first, b.end] = b.rows;
+    t.marked.set(b.mark = (b.count ? "g" : "s") + b.first, ~k);
     if (t.bundleAt[b.first] < 0) t.bundleAt[b.first] = k;
-    b.from = t.start[b.first]; // siblings stand by their start
+    b.from = t.start[b.first];
     for (let i = b.first, to = 0; i < b.end; i = t.end[i]) b.to = to = Math.max(to, t.start[i] + t.dur[i]);
   });
   return t;
 }
-/** First index of the sorted `list` that is not below `x`. */
+/** First index of the sorted `list` whose row is not below `x`. */
 function lower(list, x) {
   let a = 0;
-  for (let b = list.length; a < b;) { const m = a + b >> 1; if (list[m] < x) a = m + 1; else b = m; }
+  for (let b = list.length; a < b;) { const m = a + b >> 1; if ((list[m][0] ?? list[m]) < x) a = m + 1; else b = m; }
   return a;
 }
-
 // A place is a row (>= 0) or a bundle (~index). Columns by visible line: place, level, the line
 // above in the tree, position among siblings and their number.
 let open, vis, level, up, pos, size, family, where, count = 0, deepest = 1;
-const toggled = new Set();
-const slot = p => p < 0 ? T.n + ~p : p;
+const toggled = new Set(), slot = p => p < 0 ? T.n + ~p : p;
 const isOpen = p => !!open[slot(p)];
 const first = p => p < 0 ? T.bundles[~p].first : p, last = p => p < 0 ? T.bundles[~p].end : T.end[p];
-const foldable = p => p < 0 || T.end[p] > p + 1;
-const seat = p => where[slot(p)];
+const foldable = p => p < 0 || T.end[p] > p + 1, seat = p => where[slot(p)];
 /** Places by their marks: `12.g40.s7`; marks of another version of the trace are passed over. */
-const places = marks => marks.split(".").map(text => T.marked.get(text) ?? (text ? +text : NaN)).filter(p => p < T.n);
+const places = marks => marks.split(".").map(text => T.marked.get(text) ?? parseInt(text)).filter(p => p < T.n);
 function setOpen(p, to) {
   if (isOpen(p) == to || !foldable(p)) return;
   open[slot(p)] = to;
@@ -99,9 +97,10 @@ function rebuild() {
     i = open[i] ? i + 1 : T.end[i];
   }
   family.fill(0, 0, count + 1);
-  for (let k = count - 1; k >= 0; k--) size[k] = family[up[k] + 1] ||= pos[k]; // the last one's position is their number
+  // The last one's position is their number.
+  for (let k = count; k--;) size[k] = family[up[k] + 1] ||= pos[k];
   lines.style.height = count * ROW + "px";
-  wf.setAttribute("aria-rowcount", count);
+  attr(wf, "aria-rowcount", count);
 }
 /** Opens everything that hides the row. */
 function reveal(row) {
@@ -111,16 +110,11 @@ function reveal(row) {
 }
 /** The line that stands for a place: itself, the closed bundle or the folded row it is in. */
 function standIn(p) {
-  for (let row = first(p); row >= 0; row = T.parent[row]) {
-    if (seat(p) >= 0) return p;
-    const k = T.bundles.findIndex((b, k) => b.first <= row && row < b.end && seat(~k) >= 0);
-    p = seat(row) >= 0 ? row : k < 0 ? T.parent[row] : ~k;
-  }
-  return p;
+  let k = count;
+  while (first(vis[--k]) > first(p));
+  return seat(p) < 0 ? vis[k] : p;
 }
-
-// ---- drawing ----
-let lines, pool = [], width = 600, zoom, hits = new Uint8Array(0), cur = 0, step = 16;
+let lines, pool = [], width = 600, zoom, hits = [], cur = 0, step = 16;
 const base = 28, X = t => (t - zoom[0]) * width / (zoom[1] - zoom[0]);
 const rect = (cls, a, b, y = 8, h = 10) => {
   const x = Math.max(-4, X(a)), w = Math.max(2, Math.min(width + 4, X(b)) - x);
@@ -128,25 +122,32 @@ const rect = (cls, a, b, y = 8, h = 10) => {
 };
 /** Segments of the critical path on rows a..b, merged where they touch on the screen. */
 function critical(a, b) {
-  const parts = T.critical.slice(lower(T.critRow, a), lower(T.critRow, b)).sort((p, q) => p[1] - q[1]);
+  const parts = T.critical.slice(lower(T.critical, a), lower(T.critical, b)).sort((p, q) => p[1] - q[1]);
   let out = "", [, from, to] = parts[0] || [];
   for (const [, s, e] of parts)
     if (X(s) - X(to) < 1) to = Math.max(to, e);
     else { out += rect("cp", from, to, 19, 2); [from, to] = [s, e]; }
   return parts.length ? out + rect("cp", from, to, 19, 2) : "";
 }
+/** Where no child of row i runs between two places on the screen: its own time, drawn darker. */
+function own(i, a, b) {
+  const covered = new Uint8Array(width + 1), at = t => Math.max(0, Math.round(X(t)));
+  let path = "";
+  for (let k = i + 1; k < T.end[i]; k = T.end[k]) covered.fill(1, at(T.start[k]), at(T.start[k] + T.dur[k]));
+  for (let x = at(a), to = Math.min(width, at(b)), from = x; x <= to; x++)
+    if (covered[x] || x == to) { if (x > from) path += `M${from} 13h${x - from}`; from = x + 1; }
+  return `<path class="own" d="${path}"/>`;
+}
 function spanBar(i) {
-  const s = T.start[i], e = s + T.dur[i], p = T.parent[i], limit = p < 0 ? e : T.start[p] + T.dur[p];
+  const s = T.start[i], e = s + T.dur[i], p = T.parent[i], room = (zoom[1] - zoom[0]) / width, kids = T.end[i] > i + 1;
   const crit = critical(i, open[i] ? i + 1 : T.end[i]);
-  if (T.bad[i]) {
-    const x = px(Math.max(-4, X(s))), w = Math.max(5, px(Math.min(width + 4, X(e)) - x));
-    if (x > width || X(e) < 0) return crit;
-    const box = `x="${x + .5}" y="8.5" width="${w - 1}" height="9"`;
-    return `<rect class="b tint" ${box}/><rect class="x" ${box}/><rect class="b" x="${x}" y="8" width="4" height="10"/>` + crit;
-  }
-  if (e <= limit) return rect("b", s, e) + crit;
-  const cut = Math.max(limit, s + 8 * (zoom[1] - zoom[0]) / width); // it outlives its parent: a thin tail
-  return rect("b", s, Math.min(cut, e)) + (cut < e ? rect("b", cut, e, 12, 2) : "") + crit;
+  // Columns are rounded: what ends with its parent may seem to end after it.
+  let cut = p < 0 ? e : T.start[p] + T.dur[p] * 1.001;
+  cut = cut < e && !T.bad[i] ? Math.min(e, Math.max(cut, s + 8 * room)) : e;
+  const bar = rect(T.bad[i] ? "b tint" : kids ? "b kids" : "b", s, cut) + (kids ? own(i, s, cut) : "");
+  if (T.bad[i]) return bar + rect("x", s, e, 8.5, 9) + rect("b", s, s + 4 * room) + crit;
+  // Where it outlives its parent it is a thin tail.
+  return bar + (cut < e ? rect("b", cut, e, 12, 2) : "") + crit;
 }
 function groupBar(g) {
   const a = g.from, b = g.to, crit = critical(g.first, g.end);
@@ -158,9 +159,8 @@ function groupBar(g) {
     path += `M${px(x)} 13h${px(w)}`; edge = x + w;
   }
   const note = `▲ N+1 · p95 ${duration(g.p95_ns)} each`, room = note.length * 6.7, x = X(b);
-  const text = x + room + 8 < width ? `<text class="n1" x="${px(x + 8)}" y="17">${note}</text>`
-    : X(a) > room + 8 ? `<text class="n1" x="${px(X(a) - 8)}" y="17" text-anchor="end">${note}</text>` : "";
-  return rect("b soft", a, b) + `<path class="fence" d="${path}"/>` + crit + text;
+  const after = x + room + 8 < width, text = `<text class="n1" x="${px(after ? x + 8 : X(a) - room)}" y="17">${note}</text>`;
+  return rect("b soft", a, b) + `<path class="fence" d="${path}"/>` + crit + (after || X(a) > room + 8 ? text : "");
 }
 function guides(k) {
   const d = level[k], x = base + d * step;
@@ -169,15 +169,15 @@ function guides(k) {
   if (foldable(vis[k]) && isOpen(vis[k])) path += `M${x} 19V26`;
   return svg(x, `<path d="${path}"/>`, "gd");
 }
-const ARROW = ["M4 2l4 4-4 4", "M2 4l4 4 4-4"], mark = p => p < 0 ? T.bundles[~p].mark : p;
+const mark = p => p < 0 ? T.bundles[~p].mark : p;
 function draw(el, k) {
   const p = vis[k], g = p < 0 ? T.bundles[~p] : null, i = first(p), fold = foldable(p), opened = isOpen(p), rest = g && !g.count;
   const end = g || !opened ? last(p) : i + 1, bad = T.badSum[end] - T.badSum[i];
   const hue = "svc-" + T.hues[T.service[i]], name = esc(T.operations[T.op[i]]);
   const set = { class: `r${bad ? " bad" : ""}${p === cur ? " sel" : ""}${hits[p] ? " hit" : ""}`, id: "r" + mark(p), "aria-level": level[k] + 1, "aria-posinset": pos[k], "aria-setsize": size[k], "aria-rowindex": k + 1, "aria-selected": p === cur, "aria-expanded": fold ? opened : null };
-  for (const key in set) if (set[key] === null) el.removeAttribute(key); else el.setAttribute(key, set[key]);
+  for (const key in set) attr(el, key, set[key]);
   el.style.transform = `translateY(${k * ROW}px)`;
-  el.innerHTML = `<div role="gridcell" class="lab">${guides(k)}<span class="tw">${fold ? `<svg viewBox="0 0 12 12" aria-hidden="true"><path d="${ARROW[+opened]}"/></svg>` : ""}</span>`
+  el.innerHTML = `<div role="gridcell" class="lab">${guides(k)}<span class="tw">${fold ? `<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M4 2l4 4-4 4"/></svg>` : ""}</span>`
     + (rest ? `<span class="nm rest"><span>+${g.end - g.first} spans folded</span></span>`
       : `<a class="nm ${hue}" tabindex="-1" href="/trace/${T.trace_id}/span/row-${i}"><b>${esc(T.services[T.service[i]].name)}</b><span>${name}</span></a>`)
     + (g?.count ? `<em>×${g.count}</em>` : fold && !opened && !g ? `<em class="more">+${end - i - 1}</em>` : "")
@@ -186,23 +186,21 @@ function draw(el, k) {
 }
 /** Draws what the window shows; `all` when folding, zoom or selection changed. */
 function paint(all) {
-  const from = Math.max(0, Math.floor(wf.scrollTop / ROW) - 8), n = pool.length;
+  const from = Math.max(0, (wf.scrollTop / ROW | 0) - 8), n = pool.length;
   for (let k = from; k < from + n; k++) {
     const el = pool[k % n];
     el.hidden = k >= count;
     if (!el.hidden && (all || el.k !== k)) draw(el, el.k = k);
   }
-  const drawn = seat(cur) >= from && seat(cur) < from + n; // an id that is not there would be an error
-  if (drawn) wf.setAttribute("aria-activedescendant", "r" + mark(cur)); else wf.removeAttribute("aria-activedescendant");
+  // The id of a row that is not there would be an error.
+  attr(wf, "aria-activedescendant", seat(cur) >= from && seat(cur) < from + n ? "r" + mark(cur) : null);
 }
 function axis() {
-  const narrow = width < 240, span = zoom[1] - zoom[0], raw = span * (narrow ? 50 : 84) / width, ten = 10 ** Math.floor(Math.log10(raw)), tick = [1, 2, 2.5, 5, 10].find(s => s * ten >= raw) * ten;
-  const [unit, size] = zoom[1] < 1e4 ? ["ns", 1] : zoom[1] < 1e7 ? ["µs", 1e3] : zoom[1] < 1e10 ? ["ms", 1e6] : ["s", 1e9];
+  const narrow = width < 240, raw = (zoom[1] - zoom[0]) * (narrow ? 50 : 84) / width, ten = 10 ** Math.floor(Math.log10(raw)), tick = [1, 2, 2.5, 5, 10].find(s => s * ten >= raw) * ten;
+  const k = [1e4, 1e7, 1e10, 1 / 0].findIndex(limit => zoom[1] < limit), room = width - 24;
   let labels = "", grid = "";
-  for (let t = Math.ceil(zoom[0] / tick) * tick; t < zoom[1]; t += tick) {
-    const x = px(X(t)), final = X(t + tick) > width - 24;
-    const text = narrow ? t && duration(t).replace(/\.0+ /, " ") : String(+(t / size).toPrecision(12)).replace(/\B(?=(\d{3})+$)/g, "\u2009") + (final ? " " + unit : "");
-    if (x > width - 24) break;
+  for (let t = Math.ceil(zoom[0] / tick) * tick, x; (x = px(X(t))) < room; t += tick) {
+    const text = narrow ? t && duration(t).replace(/\.0+ /, " ") : String(+(t / 1e3 ** k).toPrecision(12)).replace(/\B(?=(\d{3})+$)/g, "\u2009") + (X(t + tick) > room ? " " + UNITS[k] : "");
     labels += `<text x="${x + 4}" y="14">${text}</text>`;
     grid += `<line x1="${x}" x2="${x}" y2="100%"/>`;
   }
@@ -210,47 +208,39 @@ function axis() {
   $(".wf-grid").innerHTML = grid;
 }
 function measure() {
-  const time = parseFloat(getComputedStyle(page).getPropertyValue("--time")), label = parseFloat(getComputedStyle(page).getPropertyValue("--label"));
-  width = Math.max(60, lines.clientWidth - time - label);
-  step = Math.max(2, Math.min(label < 240 ? 10 : 16, Math.floor(label / 2 / deepest)));
-  const need = Math.max(POOL_MIN, Math.ceil(wf.clientHeight / ROW) + 16);
-  while (pool.length < need) { const el = document.createElement("div"); el.setAttribute("role", "row"); pool.push(el); lines.append(el); }
+  const from = el => el.getBoundingClientRect(), bars = from($(".wf-grid")), label = bars.left - from(lines).left;
+  width = Math.max(60, bars.width | 0);
+  step = Math.max(2, Math.min(label < 240 ? 10 : 16, label / 2 / deepest | 0));
+  while (pool.length < Math.max(POOL_MIN, wf.clientHeight / ROW + 16)) { const el = document.createElement("div"); attr(el, "role", "row"); pool.push(el); lines.append(el); }
 }
-const redraw = () => { axis(); paint(true); viewport(); remember(); };
-
-// ---- zoom ----
+const fit = () => { measure(); axis(); paint(true); viewport(); }, redraw = () => { fit(); remember(); };
+const whole = () => [0, T.duration_ns * 1.01 || 1];
 function zoomTo(a, b) {
-  const total = T.duration_ns;
-  [a, b] = [Math.max(0, Math.min(a, b)), Math.min(total * 1.01, Math.max(a, b))];
-  zoom = b - a < 100 || b - a > total * .995 ? [0, total * 1.01 || 1] : [a, b];
+  zoom = b - a < 100 || b - a > T.duration_ns * .995 ? whole() : [Math.max(0, a), Math.min(whole()[1], b)];
   redraw();
 }
 function viewport() {
   const total = T.duration_ns || 1, a = 100 * zoom[0] / total, b = Math.min(100, 100 * zoom[1] / total);
-  $(".t-map .view").innerHTML = `<rect class="off" width="${a}%" height="44"/><rect class="off" x="${b}%" width="${100 - b}%" height="44"/>`
-    + [a, b].map(x => `<line class="edge" x1="${x}%" x2="${x}%" y2="44"/><rect class="grip" x="${x}%" y="14" width="3" height="16"/>`).join("");
+  $(".t-map .view").innerHTML = [[0, a, a], [b, 100, b]].map(([x, to, edge]) => `<rect class="off" x="${x}%" width="${to - x}%" height="44"/><line class="edge" x1="${edge}%" x2="${edge}%" y2="44"/><rect class="grip" x="${edge}%" y="14" width="3" height="16"/>`).join("");
 }
 const map = $(".t-map");
 function dragMap(from, to, over) {
-  const [a, b] = [from, to].map(x => Math.max(0, Math.min(1, x / map.clientWidth))).sort((p, q) => p - q);
-  $(".t-map .drag").innerHTML = over ? "" : `<rect x="${a * 100}%" width="${(b - a) * 100}%" height="44"/>`;
-  if (over && Math.abs(from - to) > 4) zoomTo(a * T.duration_ns, b * T.duration_ns);
+  const [a, b] = [from, to].sort((p, q) => p - q), ns = x => x / map.clientWidth * T.duration_ns;
+  $(".t-map .drag").innerHTML = over ? "" : `<rect x="${a}" width="${b - a}" height="44"/>`;
+  if (over && b - a > 4) zoomTo(ns(a), ns(b));
 }
-
 const drawer = $(".t-drawer");
 let wanted, timer, saving;
 function select(place, open) {
   cur = place;
-  const top = seat(place) * ROW, room = wf.clientHeight;
-  if (top < wf.scrollTop) wf.scrollTop = top - ROW; else if (top + ROW > wf.scrollTop + room) wf.scrollTop = top - room + 2 * ROW;
+  const top = seat(place) * ROW, room = wf.clientHeight, over = top + ROW > wf.scrollTop + room;
+  if (over || top < wf.scrollTop) wf.scrollTop = top - (open ? room / 2 : over ? room - 2 * ROW : ROW);
   paint(true);
   if (open || !drawer.hidden) show(place);
 }
-/** Jumps to a row wherever it is folded, in the middle of the window. */
+/** Jumps to a row wherever it is folded. */
 function jump(row) {
-  if (where[row] < 0) { reveal(row); measure(); axis(); }
-  const top = where[row] * ROW;
-  if (top < wf.scrollTop || top + ROW > wf.scrollTop + wf.clientHeight) wf.scrollTop = top - wf.clientHeight / 2;
+  if (where[row] < 0) { reveal(row); redraw(); }
   select(row, true); remember();
 }
 /** Fetches a row's span into the drawer; only the last one where keys are held down. */
@@ -259,36 +249,48 @@ function show(row) {
   clearTimeout(timer); wanted?.abort();
   timer = setTimeout(async () => {
     wanted = new AbortController();
-    const body = $(".s", drawer), url = `/trace/${T.trace_id}/span/row-${row}${location.search}`;
+    const body = $(".s", drawer);
     try {
-      const answer = await fetch(url, { headers: { "hx-request-type": "partial" }, signal: wanted.signal });
-      if (!answer.ok) throw Error(`answer ${answer.status}`);
+      const answer = await fetch(`/trace/${T.trace_id}/span/row-${row}${location.search || "?"}&at=${T.version}`, { headers: { "hx-request-type": "partial" }, signal: wanted.signal });
+      if (!answer.ok) throw Error("answer " + answer.status);
       body.outerHTML = await answer.text();
-      hideDrawer(false); drawer.scrollTop = 0; remember();
+      drawer.scrollTop = 0;
     } catch (error) {
-      if (error.name != "AbortError") { body.textContent = `The span was not loaded (${error.message}). Press Enter to try again.`; hideDrawer(false); }
+      if (error.name == "AbortError") return;
+      body.textContent = `Not loaded (${error.message}): press Enter to try again.`;
     }
+    hideDrawer(false); remember();
   }, 40);
 }
 function hideDrawer(hide) {
-  if (drawer.hidden != hide) { drawer.hidden = hide; page.classList.toggle("split", !hide); measure(); redraw(); }
+  if (drawer.hidden != hide) { drawer.hidden = hide; page.classList.toggle("split", !hide); redraw(); }
 }
-const resize = (from, to, over) => {
-  page.style.setProperty("--drawer", Math.min(innerWidth / 2, Math.max(320, drawer.clientWidth + from - to)) + "px");
-  if (over) { measure(); redraw(); }
-};
-
-const box = $(".t-find input[name=find]");
-let found = [], match; // match comes with find-in-trace.js
-function find(text) {
-  const known = match(text, hits = new Uint8Array(T.n));
-  found = [...hits.keys()].filter(i => hits[i]);
-  box.setAttribute("aria-invalid", !known);
+const resize = (from, to) => page.style.setProperty("--drawer", drawer.clientWidth + from - to + "px");
+let found = [], box = $(".t-find input");
+/** One word of the query bar's language as a test over rows; undefined where it is not known here. */
+function term(word) {
+  const [, not, field, raw] = /^(-?)(?:([\w.]+):)?(.*)$/s.exec(word), value = raw.replace(/^"|"$/g, "").toLowerCase();
+  const like = text => !field ? text.includes(value) : value.endsWith("*") ? text.startsWith(value.slice(0, -1)) : text == value;
+  const over = (list, column) => { const ok = list.map(of => like((of.name ?? of).toLowerCase())); return i => ok[column[i]]; };
+  const services = over(T.services, T.service), names = over(T.operations, T.op);
+  const [, sign = "=", number, unit] = /^([<>]?=?)([\d.]+)([nuµm]?s|m)$/.exec(value.replace("us", "µs")) || [], ns = number * (unit == "m" ? 6e10 : 1e3 ** UNITS.indexOf(unit));
+  const test = {
+    service: services, name: names, status: i => T.bad[i] == (value == "error"), [undefined]: i => services(i) || names(i),
+    duration: ns >= 0 && (i => sign.includes("=") && T.dur[i] == ns || sign[0] == ">" && T.dur[i] > ns || sign[0] == "<" && T.dur[i] < ns),
+  }[field];
+  return test && (not ? i => !test(i) : test);
+}
+/** Marks the rows that match all words; says so where a field is not known here. */
+function find() {
+  const tests = (box.value.match(/-?(?:[\w.]+:)?"[^"]*"|\S+/g) || []).map(term), known = tests.every(Boolean);
+  hits = []; found = [];
+  if (known && tests[0]) for (let i = 0; i < T.n; i++) if (tests.every(test => test(i))) hits[i] = found.push(i);
+  attr(box, "aria-invalid", !known);
   counter(known ? "" : "unknown field");
 }
 function counter(problem = "") {
   const at = found.indexOf(cur);
-  $(".t-find output").textContent = problem || (box.value.trim() ? `${at < 0 ? "" : at + 1 + " of "}${found.length}` : "");
+  $(".t-find output").textContent = problem || (box.value.trim() && (at < 0 ? "" : at + 1 + " of ") + found.length);
 }
 /** The next (or previous) entry of the sorted `list` after the selection, round the end. */
 function cycle(list, by) {
@@ -297,42 +299,31 @@ function cycle(list, by) {
   jump(list[(by > 0 ? (on ? k + 1 : k) : k - 1 + list.length) % list.length]);
   counter();
 }
-
 function remember() {
   clearTimeout(saving);
   saving = setTimeout(() => {
     const url = new URL(location), put = (name, value) => value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
     const folds = [...toggled].map(mark).join(".");
     put("zoom", zoom[0] > 0 || zoom[1] < T.duration_ns ? zoom.map(Math.round).join("-") : "");
-    put("fold", toggled.size <= FOLDS_IN_URL ? folds : "");
+    put("fold", toggled.size > FOLDS_IN_URL ? "" : folds);
     put("find", box.value.trim());
     put("critical", wf.classList.contains("nocrit") ? "off" : "");
     put("span", drawer.hidden ? wf.dataset.selected && "none" : $(".s", drawer).dataset.span);
-    try { sessionStorage["trace:" + T.trace_id] = folds; } catch { /* full or forbidden: the address has most of it */ }
-    if (url.href != location.href) history.replaceState(history.state, "", url);
+    // The address has not room for all folds.
+    history.replaceState({ ...history.state, folds }, "", url);
     $("[data-press=y]").dataset.copy = url.href;
   }, 150);
 }
-function restore() {
-  const ask = new URLSearchParams(location.search), [a, b] = (ask.get("zoom") || "").split("-").map(Number);
-  zoom = b > a ? [a, b] : [0, T.duration_ns * 1.01 || 1];
-  let folds = ask.get("fold");
-  try { folds ??= sessionStorage["trace:" + T.trace_id]; } catch { /* forbidden */ }
-  for (const p of places(folds || "")) setOpen(p, !isOpen(p));
-  if (ask.get("critical") == "off") critOn(false);
-}
-
-const critOn = on => { wf.classList.toggle("nocrit", !on); $(".t-crit input").checked = on; };
+const check = $(".t-crit input"), critOn = on => { wf.classList.toggle("nocrit", !on); check.checked = on; };
 function fold(places, to) {
   for (const p of places) setOpen(p, to);
-  rebuild(); cur = standIn(cur);
-  measure(); redraw();
+  rebuild(); cur = standIn(cur); redraw();
 }
 const turn = p => { cur = p; fold([p], !isOpen(p)); };
 const move = by => select(vis[Math.max(0, Math.min(count - 1, seat(cur) + by))]);
-const next = by => cycle(found.length ? found : T.errors, by), screen = () => wf.clientHeight / ROW | 0;
+const next = by => cycle(found[0] >= 0 ? found : T.errors, by), leap = by => move(by * (wf.clientHeight / ROW | 0));
 const KEYS = {
-  j: () => move(1), k: () => move(-1), Home: () => move(-count), End: () => move(count), PageDown: () => move(screen()), PageUp: () => move(-screen()),
+  j: () => move(1), k: () => move(-1), Home: () => move(-count), End: () => move(count), PageDown: () => leap(1), PageUp: () => leap(-1),
   l: () => foldable(cur) && !isOpen(cur) ? turn(cur) : move(1),
   h: () => foldable(cur) && isOpen(cur) ? turn(cur) : up[seat(cur)] >= 0 && select(vis[up[seat(cur)]]),
   H: () => fold([...open.keys()].map(k => k < T.n ? k : ~(k - T.n)).filter(isOpen), false),
@@ -340,31 +331,31 @@ const KEYS = {
   Enter: () => cur < 0 ? turn(cur) : show(cur), " ": () => KEYS.Enter(),
   e: () => cycle(T.errors, 1), E: () => cycle(T.errors, -1), n: () => next(1), N: () => next(-1),
   c: () => { critOn(wf.classList.contains("nocrit")); remember(); },
-  z: () => { const a = T.start[first(cur)], d = T.dur[first(cur)]; zoomTo(a - d * .05, a + d * 1.05); }, 0: () => zoomTo(0, 0),
+  z: (a = T.start[first(cur)], d = T.dur[first(cur)]) => zoomTo(a - d * .05, a + d * 1.05), 0: () => zoomTo(0, 0),
   f: () => { box.focus(); box.select(); },
   Escape: () => { hideDrawer(true); wf.focus(); remember(); },
 };
 const ARROWS = { ArrowDown: "j", ArrowUp: "k", ArrowRight: "l", ArrowLeft: "h" };
-let going = 0; // app.js: g and a letter go to another page
+// app.js: g and a letter go to another page.
+let going = 0;
 function onKey(e) {
   const plain = e.key.length == 1 && e.key != " ", at = s => e.target.closest(s), gone = Date.now() - going < 1500;
   going = e.key == "g" ? Date.now() : 0;
-  if (gone || e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || at("input,textarea,select,dialog")) return;
+  if (gone || e.ctrlKey || e.metaKey || e.altKey || at("input,textarea,select,dialog")) return;
   if (plain ? localStorage.keys == "off" : e.key != "Escape" && (at("a,button,summary") || !at(".wf"))) return;
   const act = KEYS[ARROWS[e.key] || e.key];
   if (act) { e.preventDefault(); act(); }
 }
 function onClick(e) {
-  const el = e.target.closest(".r");
-  if (!el || e.ctrlKey || e.metaKey || e.shiftKey || e.button) return;
-  const place = vis[el.k];
+  const el = e.target.closest(".r"), place = vis[el?.k];
+  if (!el || e.ctrlKey || e.metaKey || e.shiftKey) return;
   e.preventDefault();
   if (place < 0 || e.target.closest(".tw") && foldable(place)) turn(place); else select(place, true);
   wf.focus({ preventScroll: true });
 }
-
 async function start() {
-  const answer = await fetch(wf.dataset.layout);
+  const answer = await fetch($("link[as=fetch]", document).href);
+  // Without columns the rows of the page stay.
   if (!answer.ok) return;
   T = decode(await answer.json(), wf.dataset);
   const most = T.n + T.bundles.length;
@@ -372,32 +363,33 @@ async function start() {
   open = new Uint8Array(most);
   for (const p of places(wf.dataset.open)) open[slot(p)] = 1;
   lines = $(".wf-rows"); cur = +wf.dataset.selected;
-  restore(); rebuild();
+  const ask = new URLSearchParams(location.search), [a, b] = (ask.get("zoom") || "").split("-").map(Number);
+  zoom = b > a ? [a, b] : whole();
+  for (const p of places(ask.get("fold") || history.state?.folds || "")) setOpen(p, !isOpen(p));
+  if (ask.get("critical") == "off") critOn(false);
+  rebuild();
   for (const row of page.querySelectorAll(".r,.t-more")) row.remove();
   wf.classList.add("live");
   if (where[cur] < 0) reveal(cur);
-  measure();
   const top = where[cur] * ROW;
   if (top > wf.clientHeight - 2 * ROW) wf.scrollTop = top - wf.clientHeight / 2;
-  axis(); paint(true); viewport();
-  wf.addEventListener("scroll", () => requestAnimationFrame(() => paint(false)), { passive: true });
+  fit();
+  wf.onscroll = () => requestAnimationFrame(() => paint(false));
   wf.onclick = onClick;
   document.addEventListener("keydown", onKey);
-  new ResizeObserver(() => { measure(); axis(); paint(true); }).observe(wf);
+  new ResizeObserver(fit).observe(wf);
   drag(map, dragMap); drag($(".t-grip"), resize);
   map.ondblclick = KEYS[0];
-  const check = $(".t-crit input");
-  check.onchange = () => { critOn(check.checked); remember(); };
-  box.oninput = () => { find(box.value); requestAnimationFrame(() => paint(true)); remember(); };
+  check.onchange = KEYS.c;
+  box.oninput = () => { find(); requestAnimationFrame(() => paint(true)); remember(); };
   box.form.onsubmit = e => { e.preventDefault(); cycle(found, e.submitter?.value == "previous" ? -1 : 1); };
   box.onkeydown = e => {
-    if (e.key == "Enter") { e.preventDefault(); cycle(found, e.shiftKey ? -1 : 1); }
     if (e.key == "Escape") wf.focus();
+    if (e.key == "Enter") { e.preventDefault(); cycle(found, e.shiftKey ? -1 : 1); }
   };
   drawer.onclick = e => { if (e.target.closest(".s-close")) { e.preventDefault(); KEYS.Escape(); } };
-  page.dataset.ready = Math.round(performance.now());
-  match = (await import(wf.dataset.find)).matcher(T);
+  page.dataset.ready = performance.now() | 0;
   check.parentNode.hidden = box.form.hidden = false;
-  if (box.value.trim()) { find(box.value); paint(true); }
+  if (box.value) { find(); paint(true); }
 }
 if (wf) start();

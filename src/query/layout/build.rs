@@ -2,19 +2,18 @@
 //! 100,000 spans take well under 100 ms.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::super::answer::TraceDetail;
 use super::critical;
+use super::skeleton::{Bone, Skeleton};
 use super::{FoldGroup, GROUP_ROWS_MIN, Layout, Row, ServiceShare};
-use crate::model::{Span, SpanId, Timestamp};
+use crate::model::{SpanId, Timestamp};
 
 /// "No span" in the arrays below, which are indexed by span.
 const NONE: u32 = u32::MAX;
 
 /// Lays a trace out.
-pub(crate) fn layout(trace: &TraceDetail) -> Layout {
-    let spans = &trace.spans;
+pub(crate) fn layout(trace: &Skeleton) -> Layout {
+    let spans = &trace.bones;
     let start = spans
         .iter()
         .map(|span| span.start)
@@ -22,20 +21,15 @@ pub(crate) fn layout(trace: &TraceDetail) -> Layout {
         .unwrap_or_default();
     let end = spans.iter().map(|span| span.end.max(span.start)).max();
     let tree = Tree::new(spans);
-    let names = Names::new(spans);
     let self_ns = self_times(spans, &tree);
-    let (services, service_rank) = services(spans, &names, &self_ns);
-    let (rows, members) = rows(spans, &tree, &names, start, &self_ns, &service_rank);
+    let (services, service_rank) = services(trace, &self_ns);
+    let (rows, members) = rows(spans, &tree, start, &self_ns, &service_rank);
     let mut layout = Layout {
         trace_id: trace.trace_id,
         start,
         duration_ns: end.unwrap_or_default().0.saturating_sub(start.0),
         services,
-        operations: names
-            .operations
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect(),
+        operations: trace.operations.list.clone(),
         groups: groups(&rows, members),
         critical: Vec::new(),
         errors: rows.iter().filter(|row| row.error).count() as u32,
@@ -59,11 +53,11 @@ struct Tree {
 }
 
 impl Tree {
-    fn new(spans: &[Arc<Span>]) -> Tree {
+    fn new(spans: &[Bone]) -> Tree {
         // One id twice (different content, or a client and server sharing one): the first is it.
         let mut by_id: HashMap<SpanId, u32> = HashMap::with_capacity(spans.len());
         for (i, span) in spans.iter().enumerate() {
-            by_id.entry(span.span_id).or_insert(i as u32);
+            by_id.entry(span.id).or_insert(i as u32);
         }
         let mut parent = vec![NONE; spans.len()];
         let mut missing = vec![false; spans.len()];
@@ -137,52 +131,9 @@ fn children(parent: &[u32]) -> (Vec<u32>, Vec<u32>) {
     (first, children)
 }
 
-/// Services and span names by number.
-struct Names<'a> {
-    services: Vec<&'a str>,
-    operations: Vec<&'a str>,
-    of: Vec<(u32, u32)>,
-}
-
-impl<'a> Names<'a> {
-    fn new(spans: &'a [Arc<Span>]) -> Names<'a> {
-        let mut services = Interner::default();
-        let mut operations = Interner::default();
-        let of = spans
-            .iter()
-            .map(|span| {
-                (
-                    services.number(&span.resource.service),
-                    operations.number(&span.name),
-                )
-            })
-            .collect();
-        Names {
-            services: services.names,
-            operations: operations.names,
-            of,
-        }
-    }
-}
-
-#[derive(Default)]
-struct Interner<'a> {
-    numbers: HashMap<&'a str, u32>,
-    names: Vec<&'a str>,
-}
-
-impl<'a> Interner<'a> {
-    fn number(&mut self, name: &'a str) -> u32 {
-        *self.numbers.entry(name).or_insert_with(|| {
-            self.names.push(name);
-            self.names.len() as u32 - 1
-        })
-    }
-}
-
 /// Duration minus the union of the children's times inside it.
-fn self_times(spans: &[Arc<Span>], tree: &Tree) -> Vec<u64> {
-    let own = |(i, span): (usize, &Arc<Span>)| {
+fn self_times(spans: &[Bone], tree: &Tree) -> Vec<u64> {
+    let own = |(i, span): (usize, &Bone)| {
         let (mut covered, mut until) = (0, span.start);
         for &child in tree.children(i) {
             let child = &spans[child as usize];
@@ -198,27 +149,22 @@ fn self_times(spans: &[Arc<Span>], tree: &Tree) -> Vec<u64> {
 }
 
 /// The services by self time, and the place of each service number in that order.
-fn services(
-    spans: &[Arc<Span>],
-    names: &Names<'_>,
-    self_ns: &[u64],
-) -> (Vec<ServiceShare>, Vec<u32>) {
+fn services(trace: &Skeleton, self_ns: &[u64]) -> (Vec<ServiceShare>, Vec<u32>) {
+    let names = trace.services.list.iter();
     let mut shares: Vec<(usize, ServiceShare)> = names
-        .services
-        .iter()
-        .map(|&name| ServiceShare {
-            name: name.to_owned(),
+        .map(|name| ServiceShare {
+            name: name.clone(),
             spans: 0,
             errors: 0,
             self_ns: 0,
         })
         .enumerate()
         .collect();
-    for (i, span) in spans.iter().enumerate() {
-        let share = &mut shares[names.of[i].0 as usize].1;
+    for (bone, own_ns) in trace.bones.iter().zip(self_ns) {
+        let share = &mut shares[bone.service as usize].1;
         share.spans += 1;
-        share.errors += u32::from(span.is_error());
-        share.self_ns = share.self_ns.saturating_add(self_ns[i]);
+        share.errors += u32::from(bone.error);
+        share.self_ns = share.self_ns.saturating_add(*own_ns);
     }
     shares.sort_by(|(_, a), (_, b)| b.self_ns.cmp(&a.self_ns).then_with(|| a.name.cmp(&b.name)));
     let mut rank = vec![0; shares.len()];
@@ -230,9 +176,8 @@ fn services(
 
 /// Rows in preorder, and the fold groups as lists of their members' rows.
 fn rows(
-    spans: &[Arc<Span>],
+    spans: &[Bone],
     tree: &Tree,
-    names: &Names<'_>,
     start: Timestamp,
     self_ns: &[u64],
     service_rank: &[u32],
@@ -242,24 +187,24 @@ fn rows(
     let mut order = SiblingOrder::default();
     // Spans still to place, the next one last, with their parent's row and their group.
     let mut stack: Vec<(u32, Option<u32>, Option<u32>)> = Vec::new();
-    order.push(tree.roots(), None, names, &mut members, &mut stack);
+    order.push(tree.roots(), None, spans, &mut members, &mut stack);
     while let Some((i, parent, group)) = stack.pop() {
         let (span, row) = (&spans[i as usize], rows.len() as u32);
-        let (service, operation) = names.of[i as usize];
         if let Some(group) = group {
             members[group as usize].push(row);
         }
         let children = tree.children(i as usize);
         rows.push(Row {
             span: i,
+            id: span.id,
             parent,
             depth: parent.map_or(0, |parent| rows[parent as usize].depth + 1),
             start_ns: span.start.0 - start.0,
             duration_ns: span.duration_ns(),
             self_ns: self_ns[i as usize],
-            service: service_rank[service as usize],
-            operation,
-            error: span.is_error(),
+            service: service_rank[span.service as usize],
+            operation: span.operation,
+            error: span.error,
             errors_below: 0,
             children: children.len() as u32,
             descendants: 0,
@@ -267,7 +212,7 @@ fn rows(
             missing_parent: tree.missing[i as usize],
             critical: false,
         });
-        order.push(children, Some(row), names, &mut members, &mut stack);
+        order.push(children, Some(row), spans, &mut members, &mut stack);
     }
     for at in (0..rows.len()).rev() {
         let row = rows[at];
@@ -293,7 +238,7 @@ impl SiblingOrder {
         &mut self,
         siblings: &[u32],
         parent: Option<u32>,
-        names: &Names<'_>,
+        spans: &[Bone],
         members: &mut Vec<Vec<u32>>,
         stack: &mut Vec<(u32, Option<u32>, Option<u32>)>,
     ) {
@@ -302,16 +247,17 @@ impl SiblingOrder {
             return;
         }
         self.seen.clear();
+        let name = |i: u32| {
+            let bone = &spans[i as usize];
+            (bone.service, bone.operation)
+        };
         for &i in siblings {
-            self.seen.entry(names.of[i as usize]).or_default().0 += 1;
+            self.seen.entry(name(i)).or_default().0 += 1;
         }
         let groups_before = members.len() as u32;
         self.ordered.clear();
         for &i in siblings {
-            let seen = self
-                .seen
-                .get_mut(&names.of[i as usize])
-                .expect("counted above");
+            let seen = self.seen.get_mut(&name(i)).expect("counted above");
             if seen.0 >= GROUP_ROWS_MIN && seen.1.is_none() {
                 seen.1 = Some(members.len() as u32);
                 members.push(Vec::with_capacity(seen.0));
@@ -363,8 +309,8 @@ fn groups(rows: &[Row], members: Vec<Vec<u32>>) -> Vec<FoldGroup> {
     members.into_iter().map(group).collect()
 }
 
-fn skewed(spans: &[Arc<Span>], tree: &Tree) -> u32 {
-    let before_parent = |(span, &parent): (&Arc<Span>, &u32)| {
+fn skewed(spans: &[Bone], tree: &Tree) -> u32 {
+    let before_parent = |(span, &parent): (&Bone, &u32)| {
         parent != NONE && span.start < spans[parent as usize].start
     };
     spans

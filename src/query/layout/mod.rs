@@ -3,17 +3,21 @@
 //! and depth never becomes recursion.
 
 mod build;
+pub(super) mod cache;
 mod critical;
 mod minimap;
 mod outline;
+mod skeleton;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
 pub(crate) use build::layout;
+pub(crate) use cache::{CacheFigures, LaidOut};
+pub(crate) use skeleton::Skeleton;
 
-use crate::model::{Timestamp, TraceId};
+use crate::model::{SpanId, Timestamp, TraceId};
 
 /// Siblings of one service and name from this many on are one fold group (ui.md W3).
 pub(crate) const GROUP_ROWS_MIN: usize = 5;
@@ -52,6 +56,7 @@ pub(crate) struct Layout {
 pub(crate) struct Row {
     /// Index into the spans of the trace.
     pub(crate) span: u32,
+    pub(crate) id: SpanId,
     /// Row of the parent.
     pub(crate) parent: Option<u32>,
     /// 0 for roots.

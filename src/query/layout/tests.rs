@@ -46,10 +46,9 @@ fn lay_out(mut spans: Vec<Span>) -> (Layout, Vec<Arc<Span>>) {
     let trace = TraceDetail {
         trace_id: TraceId([7; 16]),
         spans: spans.into_iter().map(Arc::new).collect(),
-        version: 0,
         stats: Stats::default(),
     };
-    (layout(&trace), trace.spans)
+    (layout(&Skeleton::of(&trace)), trace.spans)
 }
 
 /// One line per row: depth as indent, name, start+duration, self time, `*` on the critical path.

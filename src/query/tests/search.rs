@@ -8,6 +8,7 @@ use crate::model::{Signal, TimeRange, Timestamp, TraceId, ValueRef, write};
 use crate::query::answer::SuggestionKind;
 use crate::query::control::Partial;
 use crate::query::lang::{self, Expr};
+use crate::query::layout;
 use crate::query::{
     Control, Direction, LogRequest, QueryError, SpanScope, TailPosition, TraceRequest, TraceRow,
 };
@@ -274,10 +275,23 @@ fn a_trace_has_every_span_once_wherever_its_parts_are() {
         .map(|span| span.start.0 - START.0)
         .collect();
     assert_eq!(starts, [0, 2, 5, 6]);
-    let before = trace.version;
+    let laid_out = || fixture.engine.laid_out(id, &control()).expect("found");
+    let before = laid_out();
+    // Content tells spans of one id apart, so this trace was laid out from all of it.
+    assert_eq!(before.layout, layout::layout(&layout::Skeleton::of(&trace)));
+    assert_eq!(laid_out().version, before.version);
     fixture.spans(spans(&[(1, 9, 9)]));
-    let trace = fixture.engine.trace(id, &control()).expect("found");
-    assert_ne!(trace.version, before);
+    let laid_out = fixture.engine.laid_out(id, &control()).expect("found");
+    assert_ne!(laid_out.version, before.version, "never a stale layout");
+    let at = |version| {
+        fixture
+            .engine
+            .laid_out_at(id, version, &control())
+            .expect("found")
+    };
+    assert_eq!(at(before.version).expect("kept").layout.rows.len(), 4);
+    assert_eq!(at(laid_out.version).expect("kept").layout.rows.len(), 5);
+    assert!(at(1).is_none(), "neither kept nor what is there now");
     let unknown = fixture.engine.trace(TraceId([9; 16]), &control());
     assert!(matches!(unknown, Err(QueryError::NotFound(_))));
 }

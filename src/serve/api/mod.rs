@@ -13,5 +13,6 @@ pub(crate) mod tail;
 #[cfg(test)]
 mod tests;
 pub(crate) mod traces;
+pub(crate) mod waterfall;
 
 pub(crate) use params::Params;

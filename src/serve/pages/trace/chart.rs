@@ -19,6 +19,8 @@ pub(crate) const MAP_LANES: u32 = 14;
 pub(crate) const MAP_COLUMNS: u32 = 800;
 /// Spans up to which the minimap draws every span that has a line.
 const MAP_OUTLINE_ROWS_MAX: usize = 2_000;
+/// Steps of the time column in which self time is told from that of children.
+const CELLS: usize = 1000;
 /// Steps that the fence of a group is drawn in; members closer together than this fall into one.
 const FENCE_STEPS: f64 = 400.0;
 /// Narrowest bar in percent of the column (about 2 px).
@@ -45,8 +47,9 @@ pub(crate) struct Rect {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Bars {
     pub(crate) rects: Vec<Rect>,
-    /// Path of a group's members over 0..1000; empty for spans.
-    pub(crate) fence: String,
+    /// Path over 0..[`CELLS`]: a group's members, or the parts of a span without its children.
+    pub(crate) path: String,
+    pub(crate) path_class: &'static str,
     /// Text at the bar and its place.
     pub(crate) note: Option<(String, String)>,
 }
@@ -145,33 +148,42 @@ fn percent(value: f64) -> String {
     text
 }
 
-/// The bar of a span: hatched where it failed, a thin tail where it outlives its parent.
+/// The bar of a span: hatched where it failed, darker where no child runs, a thin tail where it
+/// outlives its parent.
 pub(crate) fn span_bars(layout: &Layout, row: u32, folded: bool, zoom: Zoom) -> Bars {
     let facts = &layout.rows[row as usize];
     let (start, end) = (facts.start_ns, facts.start_ns + facts.duration_ns);
+    let limit = facts.parent.map_or(end, |parent| {
+        let parent = &layout.rows[parent as usize];
+        parent.start_ns + parent.duration_ns
+    });
+    // What starts after its parent's end still shows a stub of a bar before the tail.
+    let least = start + ((zoom.to - zoom.from) * 0.015) as u64;
+    let cut = if facts.error {
+        end
+    } else {
+        limit.max(least).min(end)
+    };
     let mut bars = Bars::default();
+    if facts.descendants > 0 {
+        bars.path = own_time(layout, row, start..cut, zoom);
+        bars.path_class = "own";
+    }
+    let base = match (facts.error, facts.descendants > 0) {
+        (true, _) => "b tint",
+        (false, true) => "b kids",
+        (false, false) => "b",
+    };
+    bars.rects.extend(zoom.rect(base, start..cut, 8, 10));
     if facts.error {
-        let parts = [
-            zoom.rect("b tint", start..end, 8, 10),
-            zoom.rect("x", start..end, 8, 10),
-        ];
-        bars.rects.extend(parts.into_iter().flatten());
+        bars.rects.extend(zoom.rect("x", start..end, 8, 10));
         if let Some(mut cap) = zoom.rect("b", start..end, 8, 10) {
             "4".clone_into(&mut cap.width);
             bars.rects.push(cap);
         }
-    } else {
-        let limit = facts.parent.map_or(end, |parent| {
-            let parent = &layout.rows[parent as usize];
-            parent.start_ns + parent.duration_ns
-        });
-        // What starts after its parent's end still shows a stub of a bar before the tail.
-        let least = start + ((zoom.to - zoom.from) * 0.015) as u64;
-        let cut = limit.max(least).min(end);
-        bars.rects.extend(zoom.rect("b", start..cut, 8, 10));
-        if cut < end {
-            bars.rects.extend(zoom.rect("b", cut..end, 12, 2));
-        }
+    }
+    if cut < end {
+        bars.rects.extend(zoom.rect("b", cut..end, 12, 2));
     }
     let below = if folded { facts.descendants } else { 0 };
     bars.rects
@@ -179,11 +191,41 @@ pub(crate) fn span_bars(layout: &Layout, row: u32, folded: bool, zoom: Zoom) -> 
     bars
 }
 
+/// The parts of a bar in which no child runs, as a path. Children need not stand in the order of
+/// their start, so they are painted into cells first.
+fn own_time(layout: &Layout, row: u32, bar: Range<u64>, zoom: Zoom) -> String {
+    let cell = |ns: u64| {
+        let place = zoom.percent(ns as f64) / 100.0 * CELLS as f64;
+        place.round().clamp(0.0, CELLS as f64) as usize
+    };
+    let below = row + 1..row + 1 + layout.rows[row as usize].descendants;
+    let (from, to) = (cell(bar.start), cell(bar.end));
+    let mut covered = vec![false; CELLS];
+    for child in siblings(layout, below) {
+        let facts = &layout.rows[child as usize];
+        let (a, b) = (
+            cell(facts.start_ns),
+            cell(facts.start_ns + facts.duration_ns),
+        );
+        covered[a..b].fill(true);
+    }
+    let mut path = String::new();
+    let mut at = from;
+    for run in covered[from..to].chunk_by(|a, b| a == b) {
+        if !run[0] {
+            let _ = write!(path, "M{at} 13h{}", run.len());
+        }
+        at += run.len();
+    }
+    path
+}
+
 /// The picket fence of repeated siblings.
 pub(crate) fn group_bars(layout: &Layout, group: &FoldGroup, zoom: Zoom) -> Bars {
     let whole = extent(layout, group.rows.clone());
     let mut bars = Bars::default();
     bars.rects.extend(zoom.rect("b soft", whole.clone(), 8, 10));
+    bars.path_class = "fence";
     let mut edge = f64::MIN;
     for row in siblings(layout, group.rows.clone()) {
         let facts = &layout.rows[row as usize];
@@ -191,7 +233,7 @@ pub(crate) fn group_bars(layout: &Layout, group: &FoldGroup, zoom: Zoom) -> Bars
         let end = zoom.percent((facts.start_ns + facts.duration_ns) as f64) * 10.0;
         let width = (end - x).max(1.4);
         if x >= edge + 1000.0 / FENCE_STEPS / 2.0 && x <= 1000.0 && end >= 0.0 {
-            let _ = write!(bars.fence, "M{x:.1} 13h{width:.1}");
+            let _ = write!(bars.path, "M{x:.1} 13h{width:.1}");
             edge = x + width;
         }
     }

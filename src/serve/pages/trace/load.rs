@@ -2,8 +2,11 @@
 //! Runs on a blocking thread; every call is bounded by its `Control`.
 
 use crate::model::{SpanId, TimeRange, TraceId};
-use crate::query::layout::layout;
-use crate::query::{Control, Direction, Engine, Layout, LogRequest, QueryError, TraceDetail, lang};
+use std::sync::Arc;
+
+use crate::query::{
+    self, Control, Direction, Engine, LaidOut, Layout, LogRequest, QueryError, SpanDetail, lang,
+};
 use crate::serve::page_url::PageUrl;
 use crate::serve::range::pinned;
 
@@ -15,12 +18,19 @@ const LOGS_MARGIN_NS: u64 = 3_600_000_000_000;
 
 /// A trace with what the page needs around it.
 pub(super) struct Loaded {
-    pub(super) trace: TraceDetail,
-    pub(super) layout: Layout,
+    pub(super) laid_out: Arc<LaidOut>,
     /// The row the reader asked for, or where the first error comes from.
     pub(super) row: Option<u32>,
+    /// That row's span.
+    pub(super) span: Option<SpanDetail>,
     pub(super) span_logs: SpanLogs,
     pub(super) trace_logs: u64,
+}
+
+impl Loaded {
+    pub(super) fn layout(&self) -> &Layout {
+        &self.laid_out.layout
+    }
 }
 
 /// Which span of the trace is meant.
@@ -46,12 +56,12 @@ impl Which {
         SpanId::from_hex(text).map_or(Which::Nothing, Which::Id)
     }
 
-    pub(super) fn row(self, trace: &TraceDetail, layout: &Layout) -> Option<u32> {
+    pub(super) fn row(self, layout: &Layout) -> Option<u32> {
         let mut numbered = (0u32..).zip(&layout.rows);
         match self {
             // An error that no error below explains: its ancestors failed because of it.
             Which::Worst => numbered.find(|(_, r)| r.error && r.errors_below == 0),
-            Which::Id(id) => numbered.find(|(_, r)| trace.spans[r.span as usize].span_id == id),
+            Which::Id(id) => numbered.find(|(_, r)| r.id == id),
             Which::Row(row) => numbered.nth(row as usize),
             Which::Nothing => None,
         }
@@ -59,29 +69,41 @@ impl Which {
     }
 }
 
-/// Reads a trace and its logs.
+/// Reads a trace and its logs. `at` is the version that the page around a span was drawn from.
 ///
 /// # Errors
-/// As [`Engine::trace`]: not found, or the store cannot be read.
+/// As [`Engine::laid_out`]: not found, or the store cannot be read.
 pub(super) fn load(
     engine: &Engine,
     control: &Control,
     id: TraceId,
     which: Which,
+    at: Option<u64>,
 ) -> Result<Loaded, QueryError> {
-    let trace = engine.trace(id, control)?;
-    let layout = layout(&trace);
-    let row = which.row(&trace, &layout);
-    let range = logs_range(&layout);
+    let known = match at {
+        Some(version) => engine.laid_out_at(id, version, control)?,
+        None => None,
+    };
+    let laid_out = match known {
+        Some(known) => known,
+        None => engine.laid_out(id, control)?,
+    };
+    let layout = &laid_out.layout;
+    let row = which.row(layout);
+    let place =
+        row.map(|row| query::place_of(&layout.rows, &layout.rows[row as usize], layout.start));
+    let span = place
+        .map(|place| engine.span(id, place, control))
+        .transpose()?;
+    let range = logs_range(layout);
     let count = |query: &lang::Expr| {
         let histogram = engine.log_histogram(query, range, 1, "severity", control)?;
         Ok::<u64, QueryError>(histogram.total)
     };
     let trace_logs = count(&lang::parse(&logs_query(id, None))?)?;
     let mut span_logs = SpanLogs::default();
-    if let Some(row) = row.filter(|_| trace_logs > 0) {
-        let span_id = trace.spans[layout.rows[row as usize].span as usize].span_id;
-        let query = lang::parse(&logs_query(id, Some(span_id)))?;
+    if let Some(place) = place.filter(|_| trace_logs > 0) {
+        let query = lang::parse(&logs_query(id, Some(place.id)))?;
         span_logs.count = count(&query)?;
         let request = LogRequest {
             query,
@@ -95,9 +117,9 @@ pub(super) fn load(
         }
     }
     Ok(Loaded {
-        trace,
-        layout,
+        laid_out,
         row,
+        span,
         span_logs,
         trace_logs,
     })

@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::model::TraceId;
-use crate::query::{Layout, TraceDetail};
+use crate::query::{Layout, SpanDetail, Stats};
 use crate::serve::error::Failure;
 use crate::serve::format::{self, TimeText};
 use crate::serve::page::{html, html_with};
@@ -82,6 +82,8 @@ struct Waterfall {
     open: String,
     left_out: String,
     hues: String,
+    /// The version that the columns and the spans are asked for.
+    at: String,
 }
 
 /// A legend entry: the share and the link that finds its spans.
@@ -139,12 +141,12 @@ pub(crate) async fn trace(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let which = Which::parse(page.url.get("span"));
-    let loaded = match read(&app, &id, which).await? {
+    let loaded = match read(&app, &id, which, None).await? {
         Ok(loaded) => loaded,
         Err(why) => return Ok(missing(&app, &page, &id, &why)),
     };
     let (data, colours) = frame(&app, &loaded);
-    let title = &loaded.layout.operations[loaded.layout.rows[0].operation as usize];
+    let title = &loaded.layout().operations[loaded.layout().rows[0].operation as usize];
     let shell = Shell::new(&page, Section::Traces, title, data);
     Ok(html(&trace_page(&page, shell, &loaded, &colours)))
 }
@@ -156,22 +158,26 @@ pub(crate) async fn span(
     page: PageRequest,
     Path((id, span)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
-    let loaded = match read(&app, &id, Which::parse(Some(&span))).await? {
+    let at = page
+        .url
+        .get("at")
+        .and_then(|at| u64::from_str_radix(at, 16).ok());
+    let loaded = match read(&app, &id, Which::parse(Some(&span)), at).await? {
         Ok(loaded) => loaded,
         Err(why) => return Ok(missing(&app, &page, &id, &why)),
     };
-    let Some(row) = loaded.row else {
+    let (Some(row), Some(detail)) = (loaded.row, &loaded.span) else {
         let why = format!("The trace is here, but no span {span} is in it.");
         return Ok(missing(&app, &page, &id, &why));
     };
     let (data, colours) = frame(&app, &loaded);
-    let service = loaded.layout.rows[row as usize].service as usize;
-    let class = colours.class(&loaded.layout.services[service].name);
-    let s = span_view(&page, &loaded, row, class);
+    let service = loaded.layout().rows[row as usize].service as usize;
+    let class = colours.class(&loaded.layout().services[service].name);
+    let s = span_view(&page, &loaded, (row, detail), class);
     if page.fragment {
         return Ok(html(&SpanFragment { s }));
     }
-    let layout = &loaded.layout;
+    let layout = loaded.layout();
     Ok(html(&SpanPage {
         shell: Shell::new(&page, Section::Traces, &s.name, data),
         back: page
@@ -190,7 +196,7 @@ pub(crate) async fn span(
 fn frame(app: &App, loaded: &Loaded) -> (ShellData, Colours) {
     app.colours.meet(
         loaded
-            .layout
+            .layout()
             .services
             .iter()
             .map(|service| service.name.as_str()),
@@ -201,13 +207,18 @@ fn frame(app: &App, loaded: &Loaded) -> (ShellData, Colours) {
 }
 
 /// The trace, or the sentence that says why there is none.
-async fn read(app: &App, id: &str, which: Which) -> Result<Result<Loaded, String>, Failure> {
+async fn read(
+    app: &App,
+    id: &str,
+    which: Which,
+    at: Option<u64>,
+) -> Result<Result<Loaded, String>, Failure> {
     let Some(trace_id) = TraceId::from_hex(id) else {
         return Ok(Err(format!(
             "{id} is not a trace id: that is 32 hexadecimal digits, not all 0."
         )));
     };
-    let work = move |engine: &_, control: &_| load(engine, control, trace_id, which);
+    let work = move |engine: &_, control: &_| load(engine, control, trace_id, which, at);
     match app.ask(&format!("trace {id}"), work).await {
         Ok(loaded) => Ok(Ok(loaded)),
         Err(failure) if failure.status == StatusCode::NOT_FOUND => {
@@ -247,7 +258,7 @@ fn is_off(url: &PageUrl, name: &str) -> bool {
 }
 
 fn trace_page(page: &PageRequest, shell: Shell, loaded: &Loaded, colours: &Colours) -> TracePage {
-    let (layout, url) = (&loaded.layout, &page.url);
+    let (layout, url) = (loaded.layout(), &page.url);
     let services = layout.services.iter();
     let hues: Vec<_> = services.map(|s| colours.class(&s.name)).collect();
     let hue = |row: u32| hues[layout.rows[row as usize].service as usize];
@@ -267,7 +278,7 @@ fn trace_page(page: &PageRequest, shell: Shell, loaded: &Loaded, colours: &Colou
         depth: layout.depth,
         start: page.zone.date_time(layout.start.0),
         errors: layout.errors,
-        notes: notes(&loaded.trace, layout),
+        notes: notes(&loaded.laid_out.stats, layout),
         logs: format::count(loaded.trace_logs),
         logs_href: logs_page(layout, None).to_string(),
         shares: shares.map(|share| share_link(share, url)).collect(),
@@ -276,13 +287,16 @@ fn trace_page(page: &PageRequest, shell: Shell, loaded: &Loaded, colours: &Colou
         critical_summary,
         critical,
         waterfall: waterfall(loaded, url, &hues),
-        span: loaded.row.map(|row| span_view(page, loaded, row, hue(row))),
+        span: loaded
+            .row
+            .zip(loaded.span.as_ref())
+            .map(|span| span_view(page, loaded, span, hue(span.0))),
         shell,
     }
 }
 
 fn waterfall(loaded: &Loaded, url: &PageUrl, hues: &[&'static str]) -> Waterfall {
-    let (layout, spans) = (&loaded.layout, &loaded.trace.spans);
+    let layout = loaded.layout();
     let start = Folds::new(layout, &layout.outline(PAGE_LINES));
     let mut folds = start.clone();
     folds.toggle(url.get("fold").unwrap_or_default());
@@ -294,11 +308,6 @@ fn waterfall(loaded: &Loaded, url: &PageUrl, hues: &[&'static str]) -> Waterfall
     let from = from.unwrap_or(0).min(lines.len());
     let more = from + PAGE_LINES;
     let zoom = Zoom::parse(url.get("zoom").unwrap_or_default(), layout.duration_ns);
-    let span_id = |row: u32| {
-        spans[layout.rows[row as usize].span as usize]
-            .span_id
-            .to_string()
-    };
     let drawing = Drawing {
         layout,
         folds: &folds,
@@ -306,7 +315,6 @@ fn waterfall(loaded: &Loaded, url: &PageUrl, hues: &[&'static str]) -> Waterfall
         zoom,
         url,
         selected: loaded.row,
-        span_id: &span_id,
     };
     let numbers = hues.iter().map(|class| class.trim_start_matches("svc-"));
     Waterfall {
@@ -320,23 +328,28 @@ fn waterfall(loaded: &Loaded, url: &PageUrl, hues: &[&'static str]) -> Waterfall
         open: open_marks(&start),
         left_out: left_out(&start),
         hues: numbers.collect::<Vec<_>>().join("."),
+        at: format!("{:016x}", loaded.laid_out.version),
     }
 }
 
-fn span_view(page: &PageRequest, loaded: &Loaded, row: u32, class: &'static str) -> SpanView {
-    let (layout, url) = (&loaded.layout, &page.url);
-    let span = &loaded.trace.spans[layout.rows[row as usize].span as usize];
+fn span_view(
+    page: &PageRequest,
+    loaded: &Loaded,
+    (row, detail): (u32, &SpanDetail),
+    class: &'static str,
+) -> SpanView {
+    let (layout, url) = (loaded.layout(), &page.url.without("at"));
     let mut trace_page = url.clone();
     trace_page.path = format!("/trace/{}", layout.trace_id);
     let places = SpanPlaces {
         url,
         close: trace_page.with("span", "none").to_string(),
-        logs: logs_page(layout, Some(span.span_id)),
+        logs: logs_page(layout, Some(detail.span.span_id)),
         trace_logs: logs_page(layout, None),
         trace_log_count: loaded.trace_logs,
         fragment: page.fragment,
     };
-    SpanView::new(&loaded.trace, layout, row, class, &loaded.span_logs, places)
+    SpanView::new(detail, layout, row, class, &loaded.span_logs, places)
 }
 
 fn share_link(share: Share, url: &PageUrl) -> ShareLink {
@@ -359,7 +372,7 @@ fn share_link(share: Share, url: &PageUrl) -> ShareLink {
 }
 
 /// What the reader should know before trusting the picture.
-fn notes(trace: &TraceDetail, layout: &Layout) -> Vec<String> {
+fn notes(stats: &Stats, layout: &Layout) -> Vec<String> {
     let many = |n: u32, one: &str, more: &str| {
         if n == 1 {
             format!("1 span {one}")
@@ -384,7 +397,7 @@ fn notes(trace: &TraceDetail, layout: &Layout) -> Vec<String> {
             "{who}: the clocks of their hosts differ. Times are shown as they were sent."
         ));
     }
-    if let Some(partial) = trace.stats.partial {
+    if let Some(partial) = stats.partial {
         notes.push(format!(
             "This is a part of the trace: {}.",
             partial.reason()

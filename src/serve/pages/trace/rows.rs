@@ -63,8 +63,6 @@ pub(crate) struct Drawing<'a> {
     /// The page's own address.
     pub(crate) url: &'a PageUrl,
     pub(crate) selected: Option<u32>,
-    /// Span id of each row, in hex.
-    pub(crate) span_id: &'a dyn Fn(u32) -> String,
 }
 
 impl Drawing<'_> {
@@ -105,7 +103,7 @@ impl Drawing<'_> {
             service_class: self.hues[facts.service as usize],
             service: layout.services[facts.service as usize].name.clone(),
             name: layout.operations[facts.operation as usize].clone(),
-            href: format!("/trace/{}/span/{}", layout.trace_id, (self.span_id)(first)),
+            href: format!("/trace/{}/span/{}", layout.trace_id, facts.id),
             rest: None,
             times: None,
             more: None,

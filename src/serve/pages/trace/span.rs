@@ -3,7 +3,7 @@
 
 use crate::model::owned::{Attributes, Event};
 use crate::model::{Level, LogRecord, Span, Value};
-use crate::query::{Layout, TraceDetail};
+use crate::query::{Layout, LinkedFrom, SpanDetail};
 use crate::serve::format;
 use crate::serve::page_url::PageUrl;
 use crate::serve::palette;
@@ -16,8 +16,6 @@ pub(crate) const LOGS_SHOWN_MAX: usize = 50;
 const FRAMES_MAX: usize = 100;
 /// Characters of a value in the drawer; the raw JSON has all of it.
 const VALUE_CHARS_MAX: usize = 4_000;
-/// Spans that link to this one, listed.
-const LINKED_FROM_MAX: usize = 20;
 
 /// What the logs say about a span and its trace.
 #[derive(Debug, Default)]
@@ -116,14 +114,14 @@ pub(crate) struct SpanPlaces<'a> {
 
 impl SpanView {
     pub(crate) fn new(
-        trace: &TraceDetail,
+        detail: &SpanDetail,
         layout: &Layout,
         row: u32,
         class: &'static str,
         logs: &SpanLogs,
         places: SpanPlaces<'_>,
     ) -> SpanView {
-        let span = &*trace.spans[layout.rows[row as usize].span as usize];
+        let span = &*detail.span;
         let (exceptions, events) = split_events(span);
         let more = logs.count > logs.records.len() as u64;
         SpanView {
@@ -139,7 +137,7 @@ impl SpanView {
             exceptions,
             groups: groups(span, places.url),
             events,
-            links: links(trace, span, places.url),
+            links: links(detail, layout, places.url),
             logs: logs
                 .records
                 .iter()
@@ -337,39 +335,32 @@ fn attribute(key: &str, value: &Value, url: &PageUrl) -> Attribute {
 }
 
 /// Links this span makes, and links of other spans of the trace to it.
-fn links(trace: &TraceDetail, span: &Span, url: &PageUrl) -> Vec<LinkLine> {
+fn links(detail: &SpanDetail, layout: &Layout, url: &PageUrl) -> Vec<LinkLine> {
     let mut lines = Vec::new();
-    for link in &span.links {
+    for link in &detail.span.links {
         let Some(trace_id) = link.trace_id else {
             continue;
         };
-        let target = trace
-            .spans
+        let here = layout
+            .rows
             .iter()
-            .find(|s| trace_id == trace.trace_id && link.span_id == Some(s.span_id));
-        let text = match target {
-            Some(target) => with_pairs(&target.name, &link.attributes),
-            None => with_pairs("", &link.attributes),
-        };
+            .find(|row| trace_id == layout.trace_id && link.span_id == Some(row.id));
+        let name = here.map_or("", |row| &layout.operations[row.operation as usize]);
+        let text = with_pairs(name, &link.attributes);
         lines.push(link_line("to", trace_id, link.span_id, text, url));
     }
-    let from = trace.spans.iter().filter(|other| {
-        other
-            .links
-            .iter()
-            .any(|link| link.trace_id == Some(span.trace_id) && link.span_id == Some(span.span_id))
-    });
-    for other in from.take(LINKED_FROM_MAX) {
-        let text = format!("{} {}", other.resource.service, other.name);
-        lines.push(link_line(
-            "from",
-            other.trace_id,
-            Some(other.span_id),
-            text,
-            url,
-        ));
-    }
+    let from = detail
+        .linked_from
+        .iter()
+        .map(|other| linked_line(other, url));
+    lines.extend(from);
     lines
+}
+
+/// The line of a span that links to another.
+pub(crate) fn linked_line(other: &LinkedFrom, url: &PageUrl) -> LinkLine {
+    let text = format!("{} {}", other.service, other.name);
+    link_line("from", other.trace_id, Some(other.span_id), text, url)
 }
 
 fn link_line(

@@ -13,8 +13,8 @@ use super::span::SpanLogs;
 use super::{Colours, SpanFragment, span_view, trace_page};
 use crate::model::owned::{Event, Link, RecordId};
 use crate::model::{LogRecord, Resource, Scope, Severity, Span, SpanId, Timestamp, TraceId, Value};
-use crate::query::layout::layout;
-use crate::query::{Stats, TraceDetail};
+use crate::query::layout::{Skeleton, layout};
+use crate::query::{LaidOut, Layout, LinkedFrom, SpanDetail, Stats, TraceDetail};
 use crate::serve::page_url::PageUrl;
 use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell, ShellData};
@@ -75,7 +75,6 @@ impl Tree {
         TraceDetail {
             trace_id: TRACE,
             spans: self.spans.into_iter().map(Arc::new).collect(),
-            version: 1,
             stats: Stats {
                 scanned_records: 0,
                 scanned_bytes: 0,
@@ -135,15 +134,40 @@ fn checkout() -> Tree {
 }
 
 fn load(trace: TraceDetail, span: Option<&str>) -> Loaded {
-    let layout = layout(&trace);
-    let row = Which::parse(span).row(&trace, &layout);
+    let layout = layout(&Skeleton::of(&trace));
+    let row = Which::parse(span).row(&layout);
     let (span_logs, trace_logs) = (SpanLogs::default(), 84);
-    Loaded {
-        trace,
+    let span = row.map(|row| detail(&trace, &layout, row));
+    let laid_out = Arc::new(LaidOut {
         layout,
+        version: 0xab,
+        stats: trace.stats,
+    });
+    Loaded {
+        laid_out,
         row,
+        span,
         span_logs,
         trace_logs,
+    }
+}
+
+/// As the engine reads it, over a trace at hand.
+fn detail(trace: &TraceDetail, layout: &Layout, row: u32) -> SpanDetail {
+    let span = trace.spans[layout.rows[row as usize].span as usize].clone();
+    let links = |other: &&Arc<Span>| {
+        let mut to = other.links.iter();
+        to.any(|link| (link.trace_id, link.span_id) == (Some(TRACE), Some(span.span_id)))
+    };
+    let from = trace.spans.iter().filter(links).map(|other| LinkedFrom {
+        trace_id: TRACE,
+        span_id: other.span_id,
+        service: other.resource.service.clone(),
+        name: other.name.clone(),
+    });
+    SpanDetail {
+        linked_from: from.collect(),
+        span,
     }
 }
 
@@ -163,7 +187,7 @@ fn render(loaded: &Loaded, query: &str) -> String {
 
 /// The visible lines as text: two spaces per level, `v` open, `>` folded.
 fn outline(loaded: &Loaded, marks: &str) -> String {
-    let layout = &loaded.layout;
+    let layout = loaded.layout();
     let mut folds = Folds::new(layout, &layout.outline(200));
     folds.toggle(marks);
     let mut out = String::new();
@@ -221,7 +245,7 @@ v POST /checkout 1/1
 #[test]
 fn every_span_has_a_line_when_everything_is_open() {
     let loaded = load(checkout().finish(), None);
-    let layout = &loaded.layout;
+    let layout = loaded.layout();
     let mut folds = Folds::new(layout, &layout.outline(200));
     for row in 0..layout.rows.len() as u32 {
         folds.reveal(layout, row);
@@ -250,8 +274,8 @@ fn every_span_has_a_line_when_everything_is_open() {
 #[test]
 fn the_page_opens_at_the_origin_of_the_first_error() {
     let loaded = load(checkout().finish(), None);
-    let row = loaded.row.expect("the trace failed");
-    let span = &loaded.trace.spans[loaded.layout.rows[row as usize].span as usize];
+
+    let span = &loaded.span.as_ref().expect("the row's").span;
     assert_eq!(span.name, "POST psp/charge");
     let html = render(&loaded, "");
     assert!(
@@ -315,8 +339,16 @@ fn long_traces_come_in_pages() {
 #[test]
 fn attributes_search_and_links_go_both_ways() {
     let loaded = load(checkout().finish(), None);
-    let row = loaded.row.expect("the trace failed");
-    let view = span_view(&request("start=6h"), &loaded, row, "svc-7");
+
+    let view = span_view(
+        &request("start=6h"),
+        &loaded,
+        (
+            loaded.row.expect("it failed"),
+            loaded.span.as_ref().expect("the row's"),
+        ),
+        "svc-7",
+    );
     let order = view.groups[0]
         .attributes
         .iter()
@@ -348,8 +380,8 @@ fn attributes_search_and_links_go_both_ways() {
 #[test]
 fn logs_of_the_span_carry_their_offset_and_lead_to_the_record() {
     let mut loaded = load(checkout().finish(), None);
-    let row = loaded.row.expect("the trace failed");
-    let span = loaded.trace.spans[loaded.layout.rows[row as usize].span as usize].clone();
+
+    let span = loaded.span.as_ref().expect("the row's").span.clone();
     let at = |ns: u64| RecordId {
         at: Timestamp(ns),
         hash: 7,
@@ -379,7 +411,15 @@ fn logs_of_the_span_carry_their_offset_and_lead_to_the_record() {
     };
     let mut page = request("");
     page.fragment = true;
-    let s = span_view(&page, &loaded, row, "svc-7");
+    let s = span_view(
+        &page,
+        &loaded,
+        (
+            loaded.row.expect("it failed"),
+            loaded.span.as_ref().expect("the row's"),
+        ),
+        "svc-7",
+    );
     let lines: Vec<_> = s
         .logs
         .iter()
