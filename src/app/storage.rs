@@ -110,6 +110,7 @@ fn store_config(settings: &Settings) -> store::Config {
         retention: retention(settings),
         disk_free_min: settings.limits_disk_free_min.0.map(|size| size.0),
         dedup_window: settings.ingest_dedup_window.0,
+        compile: crate::query::condition,
     }
 }
 

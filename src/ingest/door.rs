@@ -16,7 +16,7 @@ use super::{Config, Receipt, Refusal, Submission};
 use crate::model::Signal;
 use crate::observe::sources::Sources;
 use crate::observe::{Clock, Metric, Metrics};
-use crate::store::{Batch, Key, Writer};
+use crate::store::{Batch, Deletion, Key, StoreError, Wanted, Writer};
 
 /// Requests in the queue. Their bytes are bounded by the budget; this bounds the many small ones.
 const QUEUE_REQUESTS_MAX: usize = 1024;
@@ -157,6 +157,18 @@ impl Door {
         };
         receipt.deduplicated = stored == Stored::Before;
         Ok(receipt)
+    }
+
+    /// Hides and erases what was accepted before and matches. `None`: the server stops, or is too
+    /// busy to take it.
+    ///
+    /// # Errors
+    /// As `Writer::delete`.
+    pub(crate) async fn delete(&self, wanted: Wanted) -> Option<Result<Deletion, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let item = Item::Delete(Box::new(wanted), reply);
+        self.shared.queue.try_send(item).ok()?;
+        answer.await.ok()
     }
 
     fn refused(&self, signal: Signal, refusal: &Refusal) {

@@ -17,7 +17,7 @@ use super::{Durability, Refusal};
 use crate::model::Timestamp;
 use crate::observe::sources::Sources;
 use crate::observe::{Clock, Metrics};
-use crate::store::{Batch, StoreError, Writer};
+use crate::store::{Batch, Deletion, StoreError, Wanted, Writer};
 
 /// Requests that share one fdatasync in `sync` mode: more would only wait longer.
 const GROUP_MAX: usize = 256;
@@ -29,6 +29,7 @@ const BEHIND_RETRY_S: u32 = 1;
 /// What waits for the writer.
 pub(super) enum Item {
     Batch(Box<Waiting>),
+    Delete(Box<Wanted>, oneshot::Sender<Result<Deletion, StoreError>>),
     /// No more will come: sync, seal nothing, end.
     Close,
 }
@@ -77,6 +78,10 @@ impl Loop {
             while let Some(item) = next {
                 match item {
                     Item::Batch(item) => self.append(*item, now, &mut waiting),
+                    // Whoever asked may have hung up; it holds all the same.
+                    Item::Delete(wanted, reply) => {
+                        _ = reply.send(self.writer.delete(&wanted, now));
+                    }
                     Item::Close => closing = true,
                 }
                 let full = closing || waiting.len() >= GROUP_MAX;
@@ -167,6 +172,9 @@ fn refusal(error: &StoreError) -> Refusal {
         | StoreError::Corrupt { .. }
         | StoreError::Newer { .. }
         | StoreError::Locked { .. }
+        // Of deletions only.
+        | StoreError::BadCondition(_)
+        | StoreError::TooManyDeletions { .. }
         | StoreError::Catalogue(_) => {
             tracing::error!(%error, "ingest stops, a write failed");
             Refusal::Poisoned

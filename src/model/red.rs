@@ -101,15 +101,33 @@ impl RedTable {
 
     /// Counts the rows of another table in.
     pub(crate) fn merge(&mut self, other: &RedTable) {
-        for row in other.rows() {
-            let minute = row.minute.0 / NANOS_PER_MINUTE;
-            let key = self.key(minute, row.service, row.operation, row.entry);
-            let place = self.cell(key);
-            let (_, cell) = &mut self.cells[place];
+        for row in other.rows().filter(|row| row.cell.count > 0) {
+            let cell = self.row(&row);
             cell.count += row.cell.count;
             cell.errors += row.cell.errors;
             cell.durations.merge(&row.cell.durations);
         }
+    }
+
+    /// What is left once the spans that `other` counts are taken out again.
+    pub(crate) fn without(mut self, other: &RedTable) -> RedTable {
+        for row in other.rows() {
+            let cell = self.row(&row);
+            cell.count = cell.count.saturating_sub(row.cell.count);
+            cell.errors = cell.errors.saturating_sub(row.cell.errors);
+            cell.durations.take(&row.cell.durations);
+        }
+        let mut left = RedTable::default();
+        left.merge(&self);
+        left
+    }
+
+    /// The same row of this table, made when it is not there.
+    fn row(&mut self, row: &RedRow<'_>) -> &mut RedCell {
+        let minute = row.minute.0 / NANOS_PER_MINUTE;
+        let key = self.key(minute, row.service, row.operation, row.entry);
+        let place = self.cell(key);
+        &mut self.cells[place].1
     }
 
     /// The rows, in no order.
@@ -250,6 +268,14 @@ impl Sketch {
         for (bucket, n) in &other.buckets {
             self.add_bucket(*bucket, *n);
         }
+    }
+
+    fn take(&mut self, other: &Sketch) {
+        for (bucket, n) in &mut self.buckets {
+            let taken = other.buckets.binary_search_by_key(bucket, |(b, _)| *b);
+            *n = n.saturating_sub(taken.map_or(0, |at| other.buckets[at].1));
+        }
+        self.buckets.retain(|(_, n)| *n > 0);
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -398,7 +424,8 @@ mod tests {
             merged.encode(&mut bytes);
             prop_assert_eq!(render(&RedTable::decode(&bytes).unwrap()), render(&merged));
             merged.merge(&table(&b));
-            prop_assert_eq!(render(&merged), render(&table(&[a, b].concat())));
+            prop_assert_eq!(render(&merged), render(&table(&[a.clone(), b.clone()].concat())));
+            prop_assert_eq!(render(&merged.without(&table(&a))), render(&table(&b)));
         }
 
         #[test]

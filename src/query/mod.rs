@@ -6,6 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod control;
+mod delete;
 mod facets;
 mod histogram;
 pub(crate) mod lang;
@@ -33,6 +34,8 @@ pub(crate) use answer::ScatterCell;
 pub(crate) use control::Partial;
 
 pub(crate) use answer::{LOG_ROWS_MAX, TRACE_ROWS_MAX};
+pub(crate) use delete::{Matching, check as check_deletion, condition, shape};
+
 pub(crate) use control::{Control, Registry, RunningQuery, Stats};
 pub(crate) use layout::{LaidOut, Layout};
 pub(crate) use matcher::{KINDS, STATUSES};
@@ -165,6 +168,17 @@ impl Engine {
         control: &Control,
     ) -> Result<Context, QueryError> {
         logs::context(&self.snapshot(), id, before, after, control)
+    }
+
+    /// How many log records and spans a deletion would erase, by the number of the signal.
+    pub(crate) fn matching(
+        &self,
+        query: &lang::Expr,
+        signals: [bool; Signal::ALL.len()],
+        range: TimeRange,
+        control: &Control,
+    ) -> Result<Matching, QueryError> {
+        delete::count(&self.snapshot(), query, signals, range, control)
     }
 
     /// One record by its id.

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod api;
 pub(crate) mod ask;
 mod assets;
+mod deletes;
 mod error;
 mod format;
 pub(crate) mod frame;

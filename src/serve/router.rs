@@ -14,7 +14,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::access::{Policy, guard};
 use super::error::{self, Failure};
-use super::pages::{overview, service, settings, start, theme};
+use super::pages::{deletes, overview, service, settings, start, theme};
 use super::state::Shared;
 use super::{api, assets, health, login, page, pages, tokens};
 use crate::receive::{cors, loki, otlp_grpc, otlp_http};
@@ -148,6 +148,11 @@ fn programs(routes: Routes) -> Routes {
             "/api/v1/openapi.json",
             get(api::openapi::document),
         )
+        .at(
+            Policy::AdminApi,
+            "/api/v1/deletes",
+            get(api::deletes::list).post(api::deletes::create),
+        )
         .at(Policy::Api, "/api/v1/logs", get(api::logs::list))
         .at(
             Policy::Api,
@@ -223,6 +228,16 @@ fn people(routes: Routes) -> Routes {
             Policy::AdminPage,
             "/settings/tokens/{id}/revoke",
             get(settings::again).post(settings::revoke_token),
+        )
+        .at(
+            Policy::AdminPage,
+            "/settings/deletes",
+            get(deletes::again).post(deletes::ask),
+        )
+        .at(
+            Policy::AdminPage,
+            "/settings/deletes/confirmed",
+            get(deletes::again).post(deletes::confirm),
         )
         .at(Policy::Public, "/logout", post(login::leave))
         .at(Policy::Page, "/logs", get(pages::logs::page))

@@ -52,6 +52,7 @@ impl App {
             retention: crate::store::Retention::default(),
             disk_free_min: Some(0),
             dedup_window: std::time::Duration::from_secs(300),
+            compile: crate::query::condition,
         };
         let disk = crate::store::Disk::Sim(crate::store::disk::sim::World::new());
         let opened = crate::store::open(config, disk, clock.now());

@@ -7,8 +7,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use super::deletion::{self, DELETIONS_KEPT_MAX, Deletion, Progress};
 use super::disk::{Backend, Disk, tmp_path};
 use super::error::StoreError;
 use super::partition::{Partition, RetentionClass, Span};
@@ -23,6 +24,8 @@ const KEYS: TableDefinition<u64, &[u8]> = TableDefinition::new("store.keys");
 /// Path below the data directory -> why, signal ([`BOTH`]: any), first and last time it covered.
 const QUARANTINE: TableDefinition<&str, (&str, u8, u64, u64)> =
     TableDefinition::new("store.quarantine");
+/// Number of a deletion -> [`Deletion`] as bytes.
+const DELETIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("store.deletions");
 /// In place of a signal's number: a log file holds both.
 const BOTH: u8 = 255;
 
@@ -33,8 +36,9 @@ const WAL_SYNCED: &str = "wal_synced";
 const CLOCK: &str = "clock";
 const SEALED: [&str; Signal::ALL.len()] = ["sealed.traces", "sealed.logs"];
 
-/// The format of the whole data directory; segments and log frames have their own.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+/// The format of the whole data directory; segments and log frames have their own. 2 has deletions,
+/// which a version that does not know them would show again.
+pub(crate) const FORMAT_VERSION: u64 = 2;
 
 /// redb's page cache. The catalogue is a few hundred bytes per segment; redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 4 << 20;
@@ -56,6 +60,8 @@ pub(crate) struct SegmentRow {
     /// OTLP bytes that went in.
     pub(crate) raw_bytes: u64,
     pub(crate) crc: u32,
+    /// Nothing of the deletions up to this number is in it: carried out, or it came later.
+    pub(crate) cleared: u64,
 }
 
 impl SegmentRow {
@@ -108,6 +114,7 @@ pub(crate) struct Content {
     pub(crate) clock: Timestamp,
     pub(crate) keys: Vec<Key>,
     pub(crate) quarantine: Vec<Damaged>,
+    pub(crate) deletions: Vec<Deletion>,
 }
 
 /// Everything one transaction changes.
@@ -116,14 +123,18 @@ pub(crate) struct Edit {
     pub(crate) insert: Vec<SegmentRow>,
     pub(crate) remove: Vec<u64>,
     pub(crate) watermarks: Option<Watermarks>,
-    /// Keys to remember; stored under the first inserted segment.
-    pub(crate) keys: Vec<Key>,
+    /// Keys to remember, and the segment id they are stored under.
+    pub(crate) keys: Option<(u64, Vec<Key>)>,
     /// Keys received before this are forgotten.
     pub(crate) keys_since: Timestamp,
     pub(crate) quarantine: Vec<Damaged>,
     /// Paths of damaged things that are gone.
     pub(crate) forget: Vec<String>,
     pub(crate) clock: Option<Timestamp>,
+    /// A new deletion.
+    pub(crate) delete: Option<Deletion>,
+    /// What was done of deletions.
+    pub(crate) progress: Vec<Progress>,
 }
 
 /// The open database; cheap to clone.
@@ -150,6 +161,10 @@ impl Catalogue {
         let found = txn.open_table(STATE)?.get(FORMAT)?.map(|v| v.value());
         match found {
             Some(FORMAT_VERSION) => Ok(catalogue),
+            Some(found) if found < FORMAT_VERSION => {
+                catalogue.migrate()?;
+                Ok(catalogue)
+            }
             Some(found) => Err(StoreError::Newer {
                 path: path.to_owned(),
                 found: u32::try_from(found).unwrap_or(u32::MAX),
@@ -157,6 +172,28 @@ impl Catalogue {
             }),
             None => Err(StoreError::corrupt(path, 0, "no format version")),
         }
+    }
+
+    /// From an earlier format to this one, all of it or nothing: makes the tables that are missing.
+    /// Rows of segments have had room for what is new in them.
+    fn migrate(&self) -> Result<(), StoreError> {
+        let txn = self.database.begin_write()?;
+        txn.open_table(DELETIONS)?;
+        txn.open_table(STATE)?.insert(FORMAT, FORMAT_VERSION)?;
+        Ok(txn.commit()?)
+    }
+
+    /// Every deletion that is remembered, oldest first.
+    pub(crate) fn deletions(&self) -> Result<Vec<Deletion>, StoreError> {
+        let txn = self.database.begin_read()?;
+        let mut deletions = Vec::new();
+        for entry in txn.open_table(DELETIONS)?.iter()? {
+            let (number, row) = entry?;
+            let row = deletion::decode_row(number.value(), row.value());
+            let damaged = || StoreError::corrupt(Path::new("catalog.redb"), 0, "row of a deletion");
+            deletions.push(row.ok_or_else(damaged)?);
+        }
+        Ok(deletions)
     }
 
     pub(crate) fn database(&self) -> Arc<Database> {
@@ -177,6 +214,7 @@ impl Catalogue {
             },
             wal_synced: number(WAL_SYNCED)?,
             clock: Timestamp(number(CLOCK)?),
+            deletions: self.deletions()?,
             ..Content::default()
         };
         for entry in txn.open_table(SEGMENTS)?.iter()? {
@@ -234,8 +272,10 @@ impl Catalogue {
                     newest.is_some_and(|(_, received)| received >= edit.keys_since)
                 })?;
             }
-            if let (Some(row), false) = (edit.insert.first(), edit.keys.is_empty()) {
-                keys.insert(row.id, &encode_keys(&edit.keys)[..])?;
+            if let Some((id, new)) = edit.keys.as_ref().filter(|(_, new)| !new.is_empty()) {
+                keys.insert(id, &encode_keys(new)[..])?;
+                let next = state.get(NEXT_SEGMENT)?.map_or(0, |v| v.value());
+                state.insert(NEXT_SEGMENT, next.max(id + 1))?;
             }
             let mut quarantine = txn.open_table(QUARANTINE)?;
             for damaged in &edit.quarantine {
@@ -246,6 +286,7 @@ impl Catalogue {
             for path in &edit.forget {
                 quarantine.remove(&**path)?;
             }
+            change_deletions(&mut txn.open_table(DELETIONS)?, edit)?;
         }
         Ok(txn.commit()?)
     }
@@ -256,6 +297,28 @@ impl Catalogue {
         txn.open_table(STATE)?.insert(WAL_SYNCED, sequence)?;
         Ok(txn.commit()?)
     }
+}
+
+fn change_deletions(table: &mut redb::Table<u64, &[u8]>, edit: &Edit) -> Result<(), StoreError> {
+    if let Some(new) = &edit.delete {
+        table.insert(new.number, &deletion::encode_row(new)[..])?;
+        let mut surplus = table.len()?.saturating_sub(DELETIONS_KEPT_MAX as u64);
+        table.retain(|number, row| {
+            let is_over = deletion::decode_row(number, row).is_none_or(|d| d.stage.is_over());
+            let goes = surplus > 0 && is_over && number < new.number;
+            surplus -= u64::from(goes);
+            !goes
+        })?;
+    }
+    for progress in &edit.progress {
+        let row = table.get(progress.number)?;
+        let known = row.and_then(|row| deletion::decode_row(progress.number, row.value()));
+        if let Some(mut deletion) = known {
+            deletion.advance(progress);
+            table.insert(progress.number, &deletion::encode_row(&deletion)[..])?;
+        }
+    }
+    Ok(())
 }
 
 fn open_database(disk: &Disk, path: &Path) -> Result<Database, StoreError> {
@@ -280,6 +343,7 @@ fn create(disk: &Disk, path: &Path) -> Result<(), StoreError> {
     txn.open_table(SEGMENTS)?;
     txn.open_table(KEYS)?;
     txn.open_table(QUARANTINE)?;
+    txn.open_table(DELETIONS)?;
     txn.commit()?;
     database.close()?;
     let dir = path.parent().expect("it lies in the data directory");
@@ -314,8 +378,7 @@ fn encode_row(row: &SegmentRow) -> [u8; ROW_BYTES] {
     put(&row.bytes.to_le_bytes());
     put(&row.raw_bytes.to_le_bytes());
     put(&row.crc.to_le_bytes());
-    // Room for what a later version needs, zero so far.
-    put(&[0; 8]);
+    put(&row.cleared.to_le_bytes());
     out
 }
 
@@ -343,6 +406,7 @@ fn decode_row(id: u64, bytes: &[u8]) -> Option<SegmentRow> {
         bytes: u64_at(41),
         raw_bytes: u64_at(49),
         crc: u32_at(57),
+        cleared: u64_at(61),
     })
 }
 
@@ -385,6 +449,7 @@ mod tests {
             bytes: 1000,
             raw_bytes: 9000,
             crc: 77,
+            cleared: 4,
         }
     }
 
@@ -401,7 +466,7 @@ mod tests {
         let edit = Edit {
             insert: vec![row(1), row(2)],
             watermarks: Some(watermarks),
-            keys: keys.clone(),
+            keys: Some((1, keys.clone())),
             ..Edit::default()
         };
         catalogue.apply(&edit).expect("a good disk");
@@ -421,6 +486,74 @@ mod tests {
         catalogue.apply(&edit).expect("a good disk");
         let content = catalogue.read(path).expect("a good disk");
         assert_eq!((content.segments, content.keys), (vec![row(2)], vec![]));
+    }
+
+    #[test]
+    fn catalogue_of_format_1_is_taken_over_and_keeps_what_it_has() {
+        let disk = Disk::Sim(World::new());
+        let path = Path::new("/catalog.redb");
+        let catalogue = Catalogue::open(&disk, path).expect("an empty disk");
+        let old = SegmentRow {
+            cleared: 0,
+            ..row(1)
+        };
+        let edit = Edit {
+            insert: vec![old.clone()],
+            ..Edit::default()
+        };
+        catalogue.apply(&edit).expect("a good disk");
+        let txn = catalogue.database.begin_write().expect("a good disk");
+        txn.delete_table(DELETIONS).expect("a good disk");
+        let mut state = txn.open_table(STATE).expect("a good disk");
+        state.insert(FORMAT, 1).expect("a good disk");
+        drop(state);
+        txn.commit().expect("a good disk");
+        drop(catalogue);
+        for _ in 0..2 {
+            let catalogue = Catalogue::open(&disk, path).expect("migrated");
+            let content = catalogue.read(path).expect("a good disk");
+            assert_eq!(content.segments, std::slice::from_ref(&old));
+            assert_eq!(content.deletions, []);
+        }
+    }
+
+    #[test]
+    fn oldest_finished_deletions_are_forgotten() {
+        use super::super::deletion::Stage;
+        let disk = Disk::Sim(World::new());
+        let catalogue = Catalogue::open(&disk, Path::new("/catalog.redb")).expect("an empty disk");
+        let kept = DELETIONS_KEPT_MAX as u64;
+        for number in 1..=kept + 3 {
+            let edit = Edit {
+                delete: Some(Deletion {
+                    number,
+                    stage: if number == 1 {
+                        Stage::Hidden
+                    } else {
+                        Stage::Erased
+                    },
+                    signals: [true, false],
+                    range: crate::model::TimeRange::ALL,
+                    before: number,
+                    requested: Timestamp(number),
+                    done: Timestamp(0),
+                    erased: [number, 0],
+                    left_files: 2,
+                    by: "somebody".to_owned(),
+                    shape: "n:?".to_owned(),
+                }),
+                ..Edit::default()
+            };
+            catalogue.apply(&edit).expect("a good disk");
+        }
+        let left = catalogue.deletions().expect("a good disk");
+        assert_eq!(left.len(), DELETIONS_KEPT_MAX);
+        assert_eq!(
+            (left[0].number, left[1].number),
+            (1, 5),
+            "the pending one stays"
+        );
+        assert_eq!((left[1].left_files, &*left[1].by), (2, "somebody"));
     }
 
     #[test]

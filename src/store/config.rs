@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::disk::Space;
+use super::hide::Compile;
 use crate::model::{Signal, Timestamp};
 
 /// Settings of the store.
@@ -16,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) disk_free_min: Option<u64>,
     /// `ingest.dedup_window`: how long the keys of requests are remembered.
     pub(crate) dedup_window: Duration,
+    /// Reads the condition of a deletion.
+    pub(crate) compile: Compile,
 }
 
 /// How long data is kept, and how much of it.

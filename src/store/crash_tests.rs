@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::sim::{Dice, Fault, World};
-use super::fixture::{SECOND, START, batch, numbers, sim};
+use super::fixture::{SECOND, START, batch, numbers, sim, wanted};
 use super::*;
 use crate::model::{Signal, Timestamp};
 
@@ -40,6 +40,16 @@ struct Sent {
     /// `None`: the answer was an error, or never came.
     acked: bool,
     synced: bool,
+    deleted: Deleted,
+}
+
+/// Whether a request is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deleted {
+    No,
+    /// The answer was an error, or never came; the next start shows what holds.
+    Perhaps,
+    Yes,
 }
 
 /// What was sent, in order, and what was promised about it.
@@ -56,6 +66,17 @@ impl Oracle {
             sent: Vec::new(),
             next: 0,
             now: START,
+        }
+    }
+
+    fn delete(&mut self, numbers: std::ops::RangeInclusive<u64>, acked: bool) {
+        for sent in self.sent.iter_mut().filter(|s| numbers.contains(&s.number)) {
+            // All that came before is durable then, and what is not acknowledged may be gone too.
+            match (sent.deleted, acked) {
+                (Deleted::No | Deleted::Perhaps, true) => sent.deleted = Deleted::Yes,
+                (Deleted::No, false) => sent.deleted = Deleted::Perhaps,
+                (Deleted::Yes | Deleted::Perhaps, _) => {}
+            }
         }
     }
 
@@ -84,6 +105,11 @@ impl Oracle {
             if sent.at < cutoff {
                 continue;
             }
+            match (sent.deleted, rows) {
+                (Deleted::Yes, None) | (Deleted::Perhaps, None) => continue,
+                (Deleted::Yes, Some(_)) => return Err(format!("deleted, and back: {sent:?}")),
+                (Deleted::No | Deleted::Perhaps, _) => {}
+            }
             match rows {
                 Some(rows) if rows == sent.rows => {
                     if let (Some(lost), true) = (lost, sent.acked) {
@@ -94,6 +120,7 @@ impl Oracle {
                     kept.push(Sent {
                         acked: true,
                         synced: true,
+                        deleted: Deleted::No,
                         ..*sent
                     });
                 }
@@ -120,7 +147,7 @@ fn live(opened: &mut Opened, oracle: &mut Oracle, dice: &mut Dice) {
 }
 
 fn step(opened: &mut Opened, oracle: &mut Oracle, dice: &mut Dice) {
-    match dice.below(20) {
+    match dice.below(22) {
         0..10 => {
             let signal = Signal::ALL[dice.below(2) as usize];
             let (number, rows) = (oracle.next, 1 + dice.below(5));
@@ -134,6 +161,7 @@ fn step(opened: &mut Opened, oracle: &mut Oracle, dice: &mut Dice) {
                 at: oracle.now,
                 acked,
                 synced: false,
+                deleted: Deleted::No,
             });
         }
         10..12 => {
@@ -151,7 +179,15 @@ fn step(opened: &mut Opened, oracle: &mut Oracle, dice: &mut Dice) {
         }
         14..16 => _ = opened.writer.seal(Signal::ALL[dice.below(2) as usize]),
         16..19 => _ = opened.sealer.step(),
-        _ => _ = opened.keeper.maintain(oracle.now),
+        19..21 => _ = opened.keeper.maintain(oracle.now),
+        _ => {
+            let from = dice.below(oracle.next + 1);
+            let to = from + dice.below(4);
+            let done = opened
+                .writer
+                .delete(&wanted(&format!("n:{from}..{to}")), oracle.now);
+            oracle.delete(from..=to, done.is_ok());
+        }
     }
 }
 
@@ -226,7 +262,7 @@ fn lying_syncs_are_caught() {
 fn fail_once(at: Option<(u64, Fault)>) -> Result<(Arc<World>, Oracle, bool), String> {
     let world = World::new();
     let mut oracle = Oracle::new();
-    let mut dice = Dice(77);
+    let mut dice = Dice(78);
     if let Some((at, fault)) = at {
         world.inject(at, fault);
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::head::Group;
+use super::hide::{self, Rule};
 use super::unit::each_span;
 use crate::model::red::RedTable;
 use crate::model::summary::TraceSummary;
-use crate::model::{SpanEntry, TraceId};
+use crate::model::{Signal, SpanEntry, TraceId};
 
 /// Traces of one group whose summaries are kept for the next reader: 256 are about 64 KB. A group of
 /// more traces than this is summed up anew each time.
@@ -23,22 +24,28 @@ pub(crate) struct Digest {
     pub(crate) red: RedTable,
 }
 
-/// The digest of a group, from its cache when it is closed and small.
-pub(super) fn of(group: &Group<SpanEntry>) -> Result<Arc<Digest>, StoreError> {
+/// The digest of a group without what `rules` hide, from its cache when it is closed and small.
+pub(super) fn of(group: &Group<SpanEntry>, rules: &[Rule]) -> Result<Arc<Digest>, StoreError> {
+    if let Some(veil) = hide::of_head(rules, Signal::Traces, group.cleared) {
+        return Ok(Arc::new(make(group, &veil)?));
+    }
     if let Some(digest) = group.digest.get() {
         return Ok(digest.clone());
     }
-    let digest = Arc::new(make(group)?);
+    let digest = Arc::new(make(group, &[])?);
     if digest.summaries.len() <= KEPT_TRACES_MAX {
         return Ok(group.digest.get_or_init(|| digest).clone());
     }
     Ok(digest)
 }
 
-fn make(group: &Group<SpanEntry>) -> Result<Digest, StoreError> {
+fn make(group: &Group<SpanEntry>, veil: &[Rule]) -> Result<Digest, StoreError> {
     let mut digest = Digest::default();
     let mut places: HashMap<TraceId, usize> = HashMap::new();
     each_span(group, &mut |span| {
+        if veil.iter().any(|rule| rule.hides_span(span)) {
+            return;
+        }
         let next = digest.summaries.len();
         let place = *places.entry(span.trace_id).or_insert(next);
         if place == next {

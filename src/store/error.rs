@@ -37,6 +37,10 @@ pub(crate) enum StoreError {
     Behind { bytes: u64, max: u64 },
     /// One batch larger than a frame may be.
     TooLarge { bytes: u64, max: u64 },
+    /// The condition of a deletion is not one.
+    BadCondition(String),
+    /// More deletions asked for than are carried out at once.
+    TooManyDeletions { pending: usize, max: usize },
     /// redb refused.
     Catalogue(Box<redb::Error>),
 }
@@ -110,6 +114,11 @@ impl fmt::Display for StoreError {
             StoreError::TooLarge { bytes, max } => {
                 write!(f, "batch of {bytes} bytes, at most {max} fit one log frame")
             }
+            StoreError::BadCondition(what) => f.write_str(what),
+            StoreError::TooManyDeletions { pending, max } => write!(
+                f,
+                "{pending} deletions are not carried out yet, at most {max} may be: ask again when some are"
+            ),
             StoreError::Catalogue(e) => write!(f, "cannot use catalog.redb: {e}"),
         }
     }

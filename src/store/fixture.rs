@@ -26,6 +26,44 @@ pub(crate) fn config() -> Config {
         },
         disk_free_min: None,
         dedup_window: Duration::from_secs(300),
+        compile,
+    }
+}
+
+/// `n:12` and `n:3..7` (both ends): records that carry such a number.
+pub(crate) fn compile(text: &str) -> Result<Condition, String> {
+    let bad = || format!("{text:?} is no condition");
+    let numbers = text.strip_prefix("n:").ok_or_else(bad)?;
+    let (from, to) = numbers.split_once("..").unwrap_or((numbers, numbers));
+    let number = |text: &str| text.parse::<i64>().map_err(|_| bad());
+    let wanted = number(from)?..=number(to)?;
+    let is_wanted = move |attributes: &[crate::model::Attr<'_>]| {
+        let n = crate::model::record::find(attributes, "n");
+        matches!(n, Some(ValueRef::Int(n)) if wanted.contains(&n))
+    };
+    let of_spans = is_wanted.clone();
+    Ok(Condition {
+        logs: Some(LogCondition {
+            prune: LogPrune::default(),
+            columns: LogColumns::ATTRIBUTES,
+            matches: Box::new(move |log| is_wanted(log.attributes)),
+        }),
+        traces: Some(SpanCondition {
+            prune: SpanPrune::default(),
+            columns: SpanColumns::ATTRIBUTES,
+            matches: Box::new(move |span| of_spans(span.attributes)),
+        }),
+    })
+}
+
+/// A deletion of both signals over all time.
+pub(crate) fn wanted(condition: &str) -> Wanted {
+    Wanted {
+        condition: condition.to_owned(),
+        shape: "n:?".to_owned(),
+        by: "test".to_owned(),
+        signals: [true; 2],
+        range: TimeRange::ALL,
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Group<E> {
     pub(crate) last: Timestamp,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// As of its head.
+    pub(crate) cleared: u64,
     /// Made by the first reader who needs it; only spans have one.
     pub(super) digest: OnceLock<Arc<Digest>>,
 }
@@ -87,6 +89,7 @@ impl<E> Default for Group<E> {
             last: Timestamp(0),
             rows: 0,
             bytes: 0,
+            cleared: 0,
             digest: OnceLock::new(),
         }
     }
@@ -124,6 +127,8 @@ pub(crate) struct Head<E> {
     pub(crate) opened: Timestamp,
     pub(crate) touched: Timestamp,
     pub(crate) keys: Vec<Key>,
+    /// Its requests came after the deletions up to this number.
+    pub(crate) cleared: u64,
 }
 
 impl<E> Default for Head<E> {
@@ -139,6 +144,7 @@ impl<E> Default for Head<E> {
             opened: Timestamp(0),
             touched: Timestamp(0),
             keys: Vec::new(),
+            cleared: 0,
         }
     }
 }
@@ -155,6 +161,7 @@ impl<E: Entry> Head<E> {
         self.keys.push((key, chunk.request.received));
         self.raw_bytes += chunk.request.bytes.len() as u64;
         let before = self.open.bytes;
+        self.open.cleared = self.cleared;
         self.rows += chunk.entries.len() as u64;
         self.open.push(chunk);
         self.bytes += self.open.bytes - before;
@@ -243,6 +250,13 @@ impl<E: Entry> Heads<E> {
         self.active.bytes + self.sealing_bytes()
     }
 
+    /// The number up to which deletions are about nothing in here; `None`: it is empty.
+    pub(crate) fn cleared(&self) -> Option<u64> {
+        let active = (!self.active.is_empty()).then_some(self.active.cleared);
+        let sealing = self.sealing.iter().map(|head| head.cleared);
+        sealing.chain(active).min()
+    }
+
     pub(crate) fn sealing_bytes(&self) -> u64 {
         self.sealing.iter().map(|head| head.bytes).sum()
     }
@@ -271,6 +285,31 @@ impl AllHeads {
             Signal::Logs => self.logs.active.is_due(now),
             Signal::Traces => self.traces.active.is_due(now),
         }
+    }
+
+    /// Empty heads take only what came after the deletions up to `cleared` from now on.
+    pub(crate) fn clear_new(&mut self, cleared: u64) {
+        if self.logs.active.is_empty() {
+            self.logs.active.cleared = cleared;
+        }
+        if self.traces.active.is_empty() {
+            self.traces.active.cleared = cleared;
+        }
+    }
+
+    /// `Head::cleared` of the active head of a signal; `None`: it is empty.
+    pub(crate) fn active_cleared(&self, signal: Signal) -> Option<u64> {
+        let (empty, cleared) = match signal {
+            Signal::Logs => (self.logs.active.is_empty(), self.logs.active.cleared),
+            Signal::Traces => (self.traces.active.is_empty(), self.traces.active.cleared),
+        };
+        (!empty).then_some(cleared)
+    }
+
+    /// The number up to which deletions are about nothing in any head; `None`: all are empty.
+    pub(crate) fn cleared(&self) -> Option<u64> {
+        let both = [self.logs.cleared(), self.traces.cleared()];
+        both.into_iter().flatten().min()
     }
 
     /// The first sequence in the active head of a signal.

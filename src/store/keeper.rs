@@ -7,16 +7,26 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::catalogue::{Damaged, Edit, SegmentRow};
+use super::erase::Erased;
 use super::error::StoreError;
 use super::retention::{self, ClockGuard};
 use super::segments::{self, Segment};
 use super::shared::Shared;
-use super::{merge, sealer};
+use super::{erase, hide, merge, sealer};
 use crate::model::{Signal, Timestamp};
 
 /// How often the keeper looks. Retention must give bytes back within 10 minutes, merges keep up
 /// with a segment per 50 ms.
 const KEEPER_INTERVAL: Duration = Duration::from_secs(5);
+
+/// As long as a deletion is pending: it is carried out within seconds when there is nothing else to
+/// do, and leaves the disk to others in between.
+const ERASE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Segments looked at, and segments rewritten, for deletions in one round: retention and merges get
+/// their turn. Rewriting takes 2-4 s of a core per million records.
+const SCANNED_PER_ROUND: usize = 64;
+const ERASED_PER_ROUND: usize = 4;
 
 /// Merges in one round, so that retention gets its turn under full load.
 const MERGES_PER_ROUND: usize = 64;
@@ -39,6 +49,8 @@ pub(crate) struct Keeper {
 pub(crate) struct Round {
     pub(crate) dropped: usize,
     pub(crate) merged: usize,
+    /// Segments rewritten for deletions.
+    pub(crate) erased: usize,
 }
 
 impl Keeper {
@@ -56,11 +68,16 @@ impl Keeper {
             if let Err(error) = self.maintain(clock()) {
                 tracing::warn!(%error, "maintenance not finished");
             }
-            self.shared.wait_closed(KEEPER_INTERVAL);
+            let is_pending = !self.shared.live().rules.is_empty();
+            self.shared.wait_for_upkeep(if is_pending {
+                ERASE_INTERVAL
+            } else {
+                KEEPER_INTERVAL
+            });
         }
     }
 
-    /// One round: retention, then merges.
+    /// One round: retention, deletions, then merges.
     ///
     /// # Errors
     /// A full volume stops the round, and the next one tries again; any other error has poisoned
@@ -78,11 +95,16 @@ impl Keeper {
         self.trim_directories();
         let mut round = Round {
             dropped: self.retain(now)?,
+            erased: self.erase(now)?,
             merged: 0,
         };
         while round.merged < MERGES_PER_ROUND && !self.shared.is_closed() {
             let rows = self.rows();
-            let is_mergeable = |row: &SegmentRow| !self.unmergeable.contains(&row.id);
+            let rules = self.shared.live().rules.clone();
+            // What is to be rewritten is not copied before.
+            let is_mergeable = |row: &SegmentRow| {
+                !self.unmergeable.contains(&row.id) && !rules.iter().any(|rule| rule.applies(row))
+            };
             let Some(ids) = merge::plan(&rows, now, is_mergeable) else {
                 break;
             };
@@ -183,6 +205,46 @@ impl Keeper {
         Ok(())
     }
 
+    /// Rewrites some of the segments that pending deletions are about. Gives the number rewritten.
+    fn erase(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let shared = &self.shared;
+        let (rules, segments) = {
+            let live = shared.live();
+            (live.rules.clone(), live.segments.clone())
+        };
+        let Some(newest) = rules.last() else {
+            return Ok(0);
+        };
+        let (mut clean, mut erased) = (Vec::new(), 0);
+        for segment in &segments.list {
+            let Some(veil) = hide::of_segment(&rules, &segment.row) else {
+                continue;
+            };
+            let enough = erased >= ERASED_PER_ROUND || clean.len() >= SCANNED_PER_ROUND;
+            if enough || shared.is_closed() {
+                break;
+            }
+            match erase::segment(shared, segment, &veil, newest.number)? {
+                Erased::Clean => clean.push(Arc::new(segment.with_cleared(newest.number))),
+                Erased::Rewritten => erased += 1,
+            }
+        }
+        if !clean.is_empty() {
+            shared.catalogue.apply(&Edit {
+                insert: clean.iter().map(|segment| segment.row.clone()).collect(),
+                ..Edit::default()
+            })?;
+            let ids: Vec<u64> = clean.iter().map(|segment| segment.row.id).collect();
+            shared.publish(|live| {
+                let segments = Arc::make_mut(&mut live.segments);
+                segments.remove(&ids);
+                clean.into_iter().for_each(|s| segments.insert(s));
+            });
+        }
+        erase::finish(shared, now)?;
+        Ok(erased)
+    }
+
     fn merge(&mut self, ids: &[u64]) -> Result<(), StoreError> {
         let shared = &self.shared;
         let list = shared.live().segments.clone();
@@ -200,6 +262,8 @@ impl Keeper {
             .max()
             .unwrap_or(0)
             .saturating_add(1);
+        let cleared = inputs.iter().map(|segment| segment.row.cleared).min();
+        row.cleared = cleared.unwrap_or(0);
         let path = shared.config.dir.join(row.path());
         let written = sealer::write(shared, &path, |file| Ok(segments::merge(&inputs, file)));
         let facts = match written? {

@@ -96,6 +96,7 @@ mod tests {
             bytes: rows,
             raw_bytes: rows,
             crc: 0,
+            cleared: 0,
         }
     }
 

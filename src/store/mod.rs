@@ -11,12 +11,17 @@ mod config;
 mod corrupt_tests;
 #[cfg(test)]
 mod crash_tests;
+pub(crate) mod deletion;
 mod digest;
 pub(crate) mod disk;
+mod erase;
+#[cfg(test)]
+mod erase_tests;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod head;
+mod hide;
 mod keeper;
 mod merge;
 pub(crate) mod meta;
@@ -24,6 +29,7 @@ mod open;
 pub(crate) mod partition;
 mod prune;
 mod retention;
+mod rewrite;
 mod sealer;
 pub(crate) mod segment;
 mod segments;
@@ -41,8 +47,10 @@ use std::sync::Arc;
 
 pub(crate) use catalogue::Key;
 pub(crate) use config::{Config, Retention};
+pub(crate) use deletion::{Deletion, Stage, Wanted};
 pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
+pub(crate) use hide::{Condition, LogCondition, SpanCondition};
 pub(crate) use open::{Opened, Recovery, open, open_database};
 pub(crate) use partition::Partition;
 pub(crate) use prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
@@ -77,6 +85,14 @@ impl Store {
     /// The database of the catalogue, for the small state of [`meta`].
     pub(crate) fn database(&self) -> Arc<redb::Database> {
         self.shared.catalogue.database()
+    }
+
+    /// Deletions asked for, oldest first: the pending ones and the newest that are over.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub(crate) fn deletions(&self) -> Result<Vec<Deletion>, StoreError> {
+        self.shared.catalogue.deletions()
     }
 
     /// Whether a write or sync has failed: ingest is refused until a restart.

@@ -5,12 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use redb::Database;
 
 use super::catalogue::{Catalogue, Content, Damaged, Edit, Key, SEGMENT_SUFFIX, SegmentRow};
 use super::config::Config;
 use super::disk::{Disk, Lock, TMP_SUFFIX};
+use super::erase;
 use super::error::StoreError;
 use super::head::AllHeads;
 use super::keeper::Keeper;
@@ -78,6 +80,7 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         deleted_files: delete_strays(&disk, &dir, &content)?,
         ..Recovery::default()
     };
+    let rules = erase::reload(&disk, &config, &catalogue, &content.deletions, now)?;
     let segments = open_segments(&disk, &dir, &catalogue, &content, &mut recovery)?;
     let live = Live {
         heads: AllHeads {
@@ -86,6 +89,8 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         },
         segments: Arc::new(segments),
         watermarks: content.watermarks,
+        rules: rules.into(),
+        hurry: false,
     };
     let next_segment = content.next_segment;
     let shared = Arc::new(Shared::new(
@@ -97,10 +102,16 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         next_segment,
     ));
     shared.set_now(now);
+    let newest = content
+        .deletions
+        .last()
+        .map_or(0, |deletion| deletion.number);
+    shared.next_deletion.store(newest + 1, Ordering::Relaxed);
     shared.look_at_space()?;
     let mut sealer = Sealer::new(shared.clone());
     let replayed = replay_log(&shared, &wal_dir, &content, &mut sealer, &mut recovery)?;
     note_log_damage(&shared, &replayed, now)?;
+    shared.seal_before_rules();
     let sealed = content.watermarks.sealed.into_iter().max().unwrap_or(0);
     let next = replayed.last.max(sealed).max(content.wal_synced) + 1;
     shared.live().heads.next = next;
@@ -295,6 +306,10 @@ fn replay_log(
         recovery.replayed_records += batch.rows();
         if header.received >= since {
             recovery.keys.push((header.key, header.received));
+        }
+        if shared.is_apart(header.signal, header.sequence) {
+            shared.seal(header.signal);
+            sealer.step()?;
         }
         if let Some(signal) = shared.push(batch, header.sequence, header.received) {
             shared.seal(signal);

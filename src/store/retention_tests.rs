@@ -28,6 +28,7 @@ fn row(id: u64, signal: Signal, span: Span, first: u64, hours: u64, bytes: u64) 
         bytes,
         raw_bytes: bytes,
         crc: 0,
+        cleared: 0,
     }
 }
 

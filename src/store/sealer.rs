@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::catalogue::{Edit, Key, SegmentRow, Watermarks};
+use super::deletion::Tally;
 use super::disk::{self, File};
 use super::error::StoreError;
 use super::head::AllHeads;
+use super::hide;
 use super::partition::{Partition, RetentionClass, Span};
 use super::retention;
 use super::segment::Sealed;
@@ -71,10 +73,16 @@ impl Sealer {
         let shared = &self.shared;
         let span = self.partition_span();
         let class = RetentionClass::default();
-        let sealed = segments::encode(head, &|at| Partition::of(at, span, class));
+        let rules = shared.live().rules.clone();
+        let veil = hide::of_head(&rules, signal(head), cleared(head)).unwrap_or_default();
+        let newest = rules.last().map_or(0, |rule| rule.number);
+        let (mut tally, at_once) = (Tally::default(), newest.max(cleared(head)));
+        let sealed = segments::encode(head, &veil, &mut tally, &|at| {
+            Partition::of(at, span, class)
+        });
         let mut opened = Vec::with_capacity(sealed.len());
         for (project, sealed) in &sealed {
-            let row = self.row(signal(head), *project, sealed);
+            let row = self.row(signal(head), *project, sealed, at_once);
             match create(shared, row, &sealed.bytes) {
                 Ok(segment) => opened.push(Arc::new(segment)),
                 Err(e) => {
@@ -90,7 +98,8 @@ impl Sealer {
         shared.catalogue.apply(&Edit {
             insert: opened.iter().map(|segment| segment.row.clone()).collect(),
             watermarks: Some(watermarks),
-            keys: keys(head),
+            keys: Some((self.keys_id(&opened), keys(head))),
+            progress: tally.progress(signal(head)),
             keys_since: shared.keys_since(),
             clock: Some(shared.now()),
             ..Edit::default()
@@ -107,7 +116,14 @@ impl Sealer {
         Ok(())
     }
 
-    fn row(&self, signal: Signal, project: ProjectId, sealed: &Sealed) -> SegmentRow {
+    /// What the dedup keys are stored under. Where a deletion has left nothing of a head, its
+    /// requests are known all the same.
+    fn keys_id(&self, opened: &[Arc<Segment>]) -> u64 {
+        let new = || self.shared.next_segment.fetch_add(1, Ordering::Relaxed);
+        opened.first().map_or_else(new, |segment| segment.row.id)
+    }
+
+    fn row(&self, signal: Signal, project: ProjectId, sealed: &Sealed, cleared: u64) -> SegmentRow {
         let facts = &sealed.facts;
         SegmentRow {
             id: self.shared.next_segment.fetch_add(1, Ordering::Relaxed),
@@ -121,6 +137,7 @@ impl Sealer {
             bytes: facts.bytes,
             raw_bytes: facts.raw_bytes,
             crc: facts.crc,
+            cleared,
         }
     }
 
@@ -152,6 +169,13 @@ fn signal(head: &SealedHead) -> Signal {
     }
 }
 
+fn cleared(head: &SealedHead) -> u64 {
+    match head {
+        SealedHead::Logs(head) => head.cleared,
+        SealedHead::Traces(head) => head.cleared,
+    }
+}
+
 fn keys(head: &SealedHead) -> Vec<Key> {
     match head {
         SealedHead::Logs(head) => head.keys.clone(),
@@ -173,7 +197,12 @@ fn oldest(heads: &AllHeads) -> Option<SealedHead> {
     }
 }
 
-fn create(shared: &Shared, row: SegmentRow, bytes: &[u8]) -> Result<Segment, StoreError> {
+/// Writes a segment and opens it again.
+pub(super) fn create(
+    shared: &Shared,
+    row: SegmentRow,
+    bytes: &[u8],
+) -> Result<Segment, StoreError> {
     let path = shared.config.dir.join(row.path());
     write(shared, &path, |file| file.append(bytes, &[]))?;
     open(shared, row)

@@ -1,17 +1,23 @@
 //! The published segments as readers and merges use them, and the one place that calls the formats.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::catalogue::{Damaged, SegmentRow};
+use super::deletion::Tally;
 use super::disk::File;
 use super::error::StoreError;
 use super::head::Head;
+use super::hide::{self, Rule};
 use super::partition::Partition;
 use super::prune::{LogPrune, SpanPrune};
-use super::segment::{self, LogSegment, Sealed, SegmentFacts, SpanSegment};
+use super::rewrite;
+use super::segment::{self, LogBlock, LogSegment, Sealed, SegmentFacts, SpanBlock, SpanSegment};
 use super::unit::{LogUnit, SpanUnit, Unreadable};
 use crate::model::chunk::Chunk;
+use crate::model::red::RedTable;
+use crate::model::summary::TraceSummary;
 use crate::model::{LogEntry, ProjectId, Signal, SpanEntry};
 use crate::model::{TimeRange, Timestamp};
 
@@ -20,11 +26,11 @@ use crate::model::{TimeRange, Timestamp};
 pub(super) struct Segment {
     pub(super) row: SegmentRow,
     path: Arc<Path>,
-    data: Data,
+    pub(super) data: Data,
 }
 
-#[derive(Debug)]
-enum Data {
+#[derive(Clone, Debug)]
+pub(super) enum Data {
     Logs(LogSegment),
     Traces(SpanSegment),
 }
@@ -65,6 +71,60 @@ impl Segment {
             return Err(StoreError::corrupt(&self.path, 0, what));
         }
         Ok(())
+    }
+
+    /// The same file under a row that says it is cleared up to a deletion.
+    pub(super) fn with_cleared(&self, cleared: u64) -> Segment {
+        Segment {
+            row: SegmentRow {
+                cleared,
+                ..self.row.clone()
+            },
+            path: self.path.clone(),
+            data: self.data.clone(),
+        }
+    }
+
+    /// The log units of interest, each behind what it must not show.
+    fn log_units(
+        &self,
+        data: &LogSegment,
+        range: TimeRange,
+        prune: &LogPrune,
+        rules: &[Rule],
+    ) -> Result<Vec<LogUnit>, StoreError> {
+        let blocks = data.blocks(range, prune)?.into_iter();
+        let Some(veil) = hide::of_segment(rules, &self.row) else {
+            return Ok(blocks.map(LogUnit::block).collect());
+        };
+        let touched = hide::touched_logs(data, &veil)?;
+        let touched: BTreeSet<u32> = touched.iter().map(LogBlock::number).collect();
+        let unit = |block: LogBlock| {
+            let veil = touched.contains(&block.number()).then(|| veil.clone());
+            LogUnit::block(block).behind(veil)
+        };
+        Ok(blocks.map(unit).collect())
+    }
+
+    /// As [`Segment::log_units`], of spans.
+    fn span_units(
+        &self,
+        data: &SpanSegment,
+        range: TimeRange,
+        prune: &SpanPrune,
+        rules: &[Rule],
+    ) -> Result<Vec<SpanUnit>, StoreError> {
+        let blocks = data.blocks(range, prune)?.into_iter();
+        let Some(veil) = hide::of_segment(rules, &self.row) else {
+            return Ok(blocks.map(SpanUnit::block).collect());
+        };
+        let touched = hide::touched_spans(data, &veil)?;
+        let touched: BTreeSet<u32> = touched.iter().map(SpanBlock::number).collect();
+        let unit = |block: SpanBlock| {
+            let veil = touched.contains(&block.number()).then(|| veil.clone());
+            SpanUnit::block(block).behind(veil)
+        };
+        Ok(blocks.map(unit).collect())
     }
 
     fn unreadable(&self) -> Unreadable {
@@ -129,35 +189,50 @@ impl Segments {
         removed
     }
 
-    pub(super) fn logs(&self, range: TimeRange, prune: &LogPrune, units: &mut Vec<LogUnit>) {
+    pub(super) fn logs(
+        &self,
+        range: TimeRange,
+        prune: &LogPrune,
+        rules: &[Rule],
+        units: &mut Vec<LogUnit>,
+    ) {
         for segment in self.overlapping(range) {
             let Data::Logs(data) = &segment.data else {
                 continue;
             };
-            match data.blocks(range, prune) {
-                Ok(blocks) => units.extend(blocks.into_iter().map(LogUnit::block)),
+            match segment.log_units(data, range, prune, rules) {
+                Ok(found) => units.extend(found),
                 Err(_) => units.push(LogUnit::unreadable(segment.unreadable())),
             }
         }
     }
 
-    pub(super) fn spans(&self, range: TimeRange, prune: &SpanPrune, units: &mut Vec<SpanUnit>) {
+    pub(super) fn spans(
+        &self,
+        range: TimeRange,
+        prune: &SpanPrune,
+        rules: &[Rule],
+        units: &mut Vec<SpanUnit>,
+    ) {
         for segment in self.overlapping(range) {
             let Data::Traces(data) = &segment.data else {
                 continue;
             };
-            match data.blocks(range, prune) {
-                Ok(blocks) => units.extend(blocks.into_iter().map(SpanUnit::block)),
+            match segment.span_units(data, range, prune, rules) {
+                Ok(found) => units.extend(found),
                 Err(_) => units.push(SpanUnit::unreadable(segment.unreadable())),
             }
         }
     }
 
     /// The span segments that overlap `range`.
-    pub(super) fn traces(&self, range: TimeRange) -> impl Iterator<Item = &SpanSegment> {
+    pub(super) fn traces(&self, range: TimeRange) -> impl Iterator<Item = Traces<'_>> {
         self.overlapping(range)
             .filter_map(|segment| match &segment.data {
-                Data::Traces(data) => Some(data),
+                Data::Traces(data) => Some(Traces {
+                    row: &segment.row,
+                    data,
+                }),
                 Data::Logs(_) => None,
             })
     }
@@ -177,6 +252,36 @@ impl Segments {
     }
 }
 
+/// What a span segment says of its spans as a whole.
+#[derive(Debug)]
+pub(super) struct Traces<'s> {
+    row: &'s SegmentRow,
+    data: &'s SpanSegment,
+}
+
+impl Traces<'_> {
+    /// The summaries of traces with a span in `range`, without what `rules` hide.
+    pub(super) fn summaries(
+        &self,
+        range: TimeRange,
+        rules: &[Rule],
+        each: &mut dyn FnMut(&TraceSummary),
+    ) -> Result<(), StoreError> {
+        match hide::of_segment(rules, self.row) {
+            Some(veil) => hide::summaries(self.data, &veil, range, each),
+            None => self.data.summaries(range, each),
+        }
+    }
+
+    /// Rate, errors and durations, without what `rules` hide.
+    pub(super) fn red(&self, rules: &[Rule]) -> Result<RedTable, StoreError> {
+        match hide::of_segment(rules, self.row) {
+            Some(veil) => hide::red(self.data, &veil),
+            None => self.data.red(),
+        }
+    }
+}
+
 /// A head that waits to be sealed.
 #[derive(Clone, Debug)]
 pub(super) enum SealedHead {
@@ -184,15 +289,22 @@ pub(super) enum SealedHead {
     Traces(Arc<Head<SpanEntry>>),
 }
 
-/// Encodes a head: one segment per project and partition it touches.
+/// Encodes a head without what `veil` hides, which is counted: one segment per project and partition
+/// it touches.
 pub(super) fn encode(
     head: &SealedHead,
+    veil: &[Rule],
+    tally: &mut Tally,
     partition: &dyn Fn(Timestamp) -> Partition,
 ) -> Vec<(ProjectId, Sealed)> {
     match head {
-        SealedHead::Logs(head) => by_project(head, |chunks| segment::seal_logs(chunks, partition)),
+        SealedHead::Logs(head) => {
+            let keep = |chunk| rewrite::logs_without(chunk, veil, tally);
+            by_project(head, keep, |chunks| segment::seal_logs(chunks, partition))
+        }
         SealedHead::Traces(head) => {
-            by_project(head, |chunks| segment::seal_spans(chunks, partition))
+            let keep = |chunk| rewrite::spans_without(chunk, veil, tally);
+            by_project(head, keep, |chunks| segment::seal_spans(chunks, partition))
         }
     }
 }
@@ -200,12 +312,14 @@ pub(super) fn encode(
 /// Projects never share a segment, so that separating them needs no rewriting.
 fn by_project<E: super::head::Entry>(
     head: &Head<E>,
+    keep: impl FnMut(Arc<Chunk<E>>) -> Arc<Chunk<E>>,
     seal: impl Fn(&[Arc<Chunk<E>>]) -> Vec<Sealed>,
 ) -> Vec<(ProjectId, Sealed)> {
     let mut chunks: Vec<Arc<Chunk<E>>> = head
         .groups()
         .iter()
         .flat_map(|group| group.chunks.iter().cloned())
+        .map(keep)
         .collect();
     // Stable: requests of one project stay in the order of arrival.
     chunks.sort_by_key(|chunk| chunk.request.project);

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::disk::{Disk, Lock};
 use super::error::StoreError;
 use super::head::{AllHeads, SEALING_BYTES_MAX};
+use super::hide::{self, Rule};
 use super::segments::Segments;
 use super::snapshot::Snapshot;
 use super::writer::{Batch, BatchChunk};
@@ -23,6 +24,10 @@ pub(super) struct Live {
     pub(super) segments: Arc<Segments>,
     /// As published in the catalogue.
     pub(super) watermarks: Watermarks,
+    /// Pending deletions, oldest first.
+    pub(super) rules: Arc<[Rule]>,
+    /// A deletion came in since the keeper last looked.
+    pub(super) hurry: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,9 @@ pub(super) struct Shared {
     pub(super) wal_last: AtomicU64,
     pub(super) wal_synced: AtomicU64,
     pub(super) wal_syncs: AtomicU64,
+    /// Done: closed files of the log have only frames from this sequence on.
+    pub(super) removed_below: AtomicU64,
+    pub(super) next_deletion: AtomicU64,
     now: AtomicU64,
     poisoned: AtomicBool,
     /// Free bytes when there were too few; `u64::MAX` when there are enough.
@@ -76,6 +84,8 @@ impl Shared {
             wal_last: AtomicU64::new(0),
             wal_synced: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
+            removed_below: AtomicU64::new(0),
+            next_deletion: AtomicU64::new(1),
             now: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             full_at: AtomicU64::new(NOT_FULL),
@@ -193,8 +203,10 @@ impl Shared {
     pub(super) fn push(&self, batch: Batch, sequence: u64, now: Timestamp) -> Option<Signal> {
         let key = batch.key;
         let mut live = self.live();
+        let cleared = hide::cleared_at(&live.rules, sequence);
         let heads = &mut live.heads;
         heads.next = sequence + 1;
+        heads.clear_new(cleared);
         let signal = match batch.chunk {
             BatchChunk::Logs(chunk) => {
                 heads.logs.active.push(Arc::new(chunk), sequence, key, now);
@@ -216,6 +228,44 @@ impl Shared {
 
     pub(super) fn is_due(&self, signal: Signal, now: Timestamp) -> bool {
         self.live().heads.is_due(signal, now)
+    }
+
+    /// Whether a request with this sequence may not join the active head: a deletion is about one of
+    /// them and not about the other.
+    pub(super) fn is_apart(&self, signal: Signal, sequence: u64) -> bool {
+        let live = self.live();
+        let cleared = hide::cleared_at(&live.rules, sequence);
+        let active = live.heads.active_cleared(signal);
+        active.is_some_and(|active| active != cleared)
+    }
+
+    /// Hands heads to the sealer that hold something a pending deletion may be about: what comes in
+    /// now came after it.
+    pub(super) fn seal_before_rules(&self) {
+        let mut live = self.live();
+        let newest = live.rules.last().map_or(0, |rule| rule.number);
+        for signal in Signal::ALL {
+            if live
+                .heads
+                .active_cleared(signal)
+                .is_some_and(|c| c < newest)
+            {
+                live.heads.seal(signal);
+            }
+        }
+    }
+
+    /// From here on nobody is shown what `rule` is about. Everything accepted so far is handed to
+    /// the sealer.
+    pub(super) fn hide(&self, rule: Rule) {
+        let mut live = self.live();
+        for signal in Signal::ALL {
+            live.heads.seal(signal);
+        }
+        live.rules = live.rules.iter().cloned().chain([rule]).collect();
+        live.hurry = true;
+        drop(live);
+        self.changed.notify_all();
     }
 
     /// Whether the active head of a signal holds frames up to `sequence`.
@@ -252,6 +302,18 @@ impl Shared {
             .expect("nothing panics while it holds the lock");
     }
 
+    /// Waits for the store to close, or for something that the keeper should not wait with.
+    pub(super) fn wait_for_upkeep(&self, wait_max: Duration) {
+        let mut live = self
+            .changed
+            .wait_timeout_while(self.live(), wait_max, |live| {
+                !live.hurry && !self.is_closed()
+            })
+            .expect("nothing panics while it holds the lock")
+            .0;
+        live.hurry = false;
+    }
+
     /// Replaces part of what readers see, in one step.
     pub(super) fn publish(&self, change: impl FnOnce(&mut Live)) {
         let mut live = self.live();
@@ -263,11 +325,11 @@ impl Shared {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let now = self.now();
-        let (logs, traces, segments) = {
+        let (logs, traces, segments, rules) = {
             let live = self.live();
             let heads = &live.heads;
-            let segments = live.segments.clone();
-            (heads.logs.groups(), heads.traces.groups(), segments)
+            let kept = (live.segments.clone(), live.rules.clone());
+            (heads.logs.groups(), heads.traces.groups(), kept.0, kept.1)
         };
         let retention = &self.config.retention;
         Snapshot {
@@ -275,6 +337,7 @@ impl Shared {
             logs: logs.into(),
             traces: traces.into(),
             segments,
+            rules,
         }
     }
 }

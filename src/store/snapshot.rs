@@ -7,6 +7,7 @@ use super::catalogue::Damaged;
 use super::digest;
 use super::error::StoreError;
 use super::head::{Entry, Group};
+use super::hide::{self, Rule};
 use super::prune::{LogPrune, SpanPrune};
 use super::segments::Segments;
 use super::unit::{LogUnit, SpanUnit, Wanted};
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(super) logs: Arc<[Arc<Group<LogEntry>>]>,
     pub(super) traces: Arc<[Arc<Group<SpanEntry>>]>,
     pub(super) segments: Arc<Segments>,
+    /// Deletions that are not carried out yet.
+    pub(super) rules: Arc<[Rule]>,
 }
 
 impl Snapshot {
@@ -40,9 +43,12 @@ impl Snapshot {
             prune: prune.clone(),
         });
         let mut units: Vec<LogUnit> = overlapping(&self.logs, range)
-            .map(|group| LogUnit::head(group, wanted.clone()))
+            .map(|group| {
+                let veil = hide::of_head(&self.rules, Signal::Logs, group.cleared);
+                LogUnit::head(group, wanted.clone()).behind(veil)
+            })
             .collect();
-        self.segments.logs(range, prune, &mut units);
+        self.segments.logs(range, prune, &self.rules, &mut units);
         units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
         units
     }
@@ -55,9 +61,12 @@ impl Snapshot {
             prune: prune.clone(),
         });
         let mut units: Vec<SpanUnit> = overlapping(&self.traces, range)
-            .map(|group| SpanUnit::head(group, wanted.clone()))
+            .map(|group| {
+                let veil = hide::of_head(&self.rules, Signal::Traces, group.cleared);
+                SpanUnit::head(group, wanted.clone()).behind(veil)
+            })
             .collect();
-        self.segments.spans(range, prune, &mut units);
+        self.segments.spans(range, prune, &self.rules, &mut units);
         units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
         units
     }
@@ -75,7 +84,7 @@ impl Snapshot {
         let range = self.visible(Signal::Traces, range);
         let mut outcome = Ok(());
         for group in overlapping(&self.traces, range) {
-            match digest::of(&group) {
+            match digest::of(&group, &self.rules) {
                 Ok(digest) => digest
                     .summaries
                     .iter()
@@ -85,7 +94,7 @@ impl Snapshot {
             }
         }
         for segment in self.segments.traces(range) {
-            outcome = outcome.and(segment.summaries(range, each));
+            outcome = outcome.and(segment.summaries(range, &self.rules, each));
         }
         outcome
     }
@@ -110,11 +119,12 @@ impl Snapshot {
         };
         let mut outcome = Ok(());
         for group in overlapping(&self.traces, range) {
-            let digest = digest::of(&group);
+            let digest = digest::of(&group, &self.rules);
             outcome = outcome.and(digest.map(|digest| give(&digest.red)));
         }
         for segment in self.segments.traces(range) {
-            outcome = outcome.and(segment.red().map(|table| give(&table)));
+            let table = segment.red(&self.rules);
+            outcome = outcome.and(table.map(|table| give(&table)));
         }
         outcome
     }

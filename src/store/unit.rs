@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::head::Group;
+use super::hide::{self, Veil};
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 use super::segment::{LogBlock, SpanBlock};
 use crate::model::otlp::Scratch;
@@ -21,7 +22,11 @@ pub(super) struct Wanted<P> {
 
 /// Some log records that are read together. `first` and `last` bound their places in time.
 #[derive(Clone, Debug)]
-pub(crate) struct LogUnit(Logs);
+pub(crate) struct LogUnit {
+    data: Logs,
+    /// What it must not show.
+    veil: Option<Veil>,
+}
 
 #[derive(Clone, Debug)]
 enum Logs {
@@ -32,7 +37,11 @@ enum Logs {
 
 /// Some spans that are read together.
 #[derive(Clone, Debug)]
-pub(crate) struct SpanUnit(Spans);
+pub(crate) struct SpanUnit {
+    data: Spans,
+    /// What it must not show.
+    veil: Option<Veil>,
+}
 
 #[derive(Clone, Debug)]
 enum Spans {
@@ -58,19 +67,33 @@ impl Unreadable {
 
 impl LogUnit {
     pub(super) fn head(group: Arc<Group<LogEntry>>, wanted: Arc<Wanted<LogPrune>>) -> LogUnit {
-        LogUnit(Logs::Head(group, wanted))
+        LogUnit {
+            data: Logs::Head(group, wanted),
+            veil: None,
+        }
     }
 
     pub(super) fn block(block: LogBlock) -> LogUnit {
-        LogUnit(Logs::Block(block))
+        LogUnit {
+            data: Logs::Block(block),
+            veil: None,
+        }
+    }
+
+    /// The same, showing nothing that `veil` hides.
+    pub(super) fn behind(self, veil: Option<Veil>) -> LogUnit {
+        LogUnit { veil, ..self }
     }
 
     pub(super) fn unreadable(segment: Unreadable) -> LogUnit {
-        LogUnit(Logs::Unreadable(segment))
+        LogUnit {
+            data: Logs::Unreadable(segment),
+            veil: None,
+        }
     }
 
     pub(crate) fn first(&self) -> Timestamp {
-        match &self.0 {
+        match &self.data {
             Logs::Head(group, _) => group.first,
             Logs::Block(block) => block.first(),
             Logs::Unreadable(segment) => segment.first,
@@ -78,7 +101,7 @@ impl LogUnit {
     }
 
     pub(crate) fn last(&self) -> Timestamp {
-        match &self.0 {
+        match &self.data {
             Logs::Head(group, _) => group.last,
             Logs::Block(block) => block.last(),
             Logs::Unreadable(segment) => segment.last,
@@ -87,7 +110,7 @@ impl LogUnit {
 
     /// Records in it, before any filter.
     pub(crate) fn rows(&self) -> u64 {
-        match &self.0 {
+        match &self.data {
             Logs::Head(group, _) => group.rows,
             Logs::Block(block) => block.rows() as u64,
             Logs::Unreadable(segment) => segment.rows,
@@ -96,7 +119,7 @@ impl LogUnit {
 
     /// Bytes that reading all of it touches: what a query's byte budget is charged.
     pub(crate) fn bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.data {
             Logs::Head(group, _) => group.bytes,
             Logs::Block(block) => block.bytes(),
             Logs::Unreadable(_) => 0,
@@ -112,7 +135,25 @@ impl LogUnit {
         columns: LogColumns,
         each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        match &self.0 {
+        let Some(veil) = &self.veil else {
+            return self.each_stored(columns, each);
+        };
+        let columns = columns.with(hide::log_columns(veil));
+        self.each_stored(columns, &mut |log| {
+            if veil.iter().any(|rule| rule.hides_log(log)) {
+                return ControlFlow::Continue(());
+            }
+            each(log)
+        })
+    }
+
+    /// As [`LogUnit::for_each`], with what is hidden.
+    fn each_stored(
+        &self,
+        columns: LogColumns,
+        each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        match &self.data {
             Logs::Head(group, wanted) => head_logs(group, wanted, each),
             Logs::Block(block) => block.for_each(columns, each),
             Logs::Unreadable(segment) => Err(segment.error()),
@@ -122,19 +163,33 @@ impl LogUnit {
 
 impl SpanUnit {
     pub(super) fn head(group: Arc<Group<SpanEntry>>, wanted: Arc<Wanted<SpanPrune>>) -> SpanUnit {
-        SpanUnit(Spans::Head(group, wanted))
+        SpanUnit {
+            data: Spans::Head(group, wanted),
+            veil: None,
+        }
     }
 
     pub(super) fn block(block: SpanBlock) -> SpanUnit {
-        SpanUnit(Spans::Block(block))
+        SpanUnit {
+            data: Spans::Block(block),
+            veil: None,
+        }
+    }
+
+    /// The same, showing nothing that `veil` hides.
+    pub(super) fn behind(self, veil: Option<Veil>) -> SpanUnit {
+        SpanUnit { veil, ..self }
     }
 
     pub(super) fn unreadable(segment: Unreadable) -> SpanUnit {
-        SpanUnit(Spans::Unreadable(segment))
+        SpanUnit {
+            data: Spans::Unreadable(segment),
+            veil: None,
+        }
     }
 
     pub(crate) fn last(&self) -> Timestamp {
-        match &self.0 {
+        match &self.data {
             Spans::Head(group, _) => group.last,
             Spans::Block(block) => block.last(),
             Spans::Unreadable(segment) => segment.last,
@@ -143,7 +198,7 @@ impl SpanUnit {
 
     /// Spans in it, before any filter.
     pub(crate) fn rows(&self) -> u64 {
-        match &self.0 {
+        match &self.data {
             Spans::Head(group, _) => group.rows,
             Spans::Block(block) => block.rows() as u64,
             Spans::Unreadable(segment) => segment.rows,
@@ -152,7 +207,7 @@ impl SpanUnit {
 
     /// Bytes that reading all of it touches: what a query's byte budget is charged.
     pub(crate) fn bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.data {
             Spans::Head(group, _) => group.bytes,
             Spans::Block(block) => block.bytes(),
             Spans::Unreadable(_) => 0,
@@ -168,7 +223,25 @@ impl SpanUnit {
         columns: SpanColumns,
         each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        match &self.0 {
+        let Some(veil) = &self.veil else {
+            return self.each_stored(columns, each);
+        };
+        let columns = columns.with(hide::span_columns(veil));
+        self.each_stored(columns, &mut |span| {
+            if veil.iter().any(|rule| rule.hides_span(span)) {
+                return ControlFlow::Continue(());
+            }
+            each(span)
+        })
+    }
+
+    /// As [`SpanUnit::for_each`], with what is hidden.
+    fn each_stored(
+        &self,
+        columns: SpanColumns,
+        each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        match &self.data {
             Spans::Head(group, wanted) => head_spans(group, wanted, each),
             Spans::Block(block) => block.for_each(columns, each),
             Spans::Unreadable(segment) => Err(segment.error()),

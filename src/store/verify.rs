@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::catalogue::{Catalogue, SegmentRow};
+use super::deletion;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::open::CATALOGUE;
@@ -53,6 +54,14 @@ pub(crate) fn verify(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
     for damaged in &content.quarantine {
         let line = format!("{} is in quarantine: {}", damaged.path, damaged.why);
         found.problems.push(line);
+    }
+    for pending in content.deletions.iter().filter(|d| !d.stage.is_over()) {
+        if let Err(e) = deletion::read(disk, dir, pending.number) {
+            let number = pending.number;
+            found
+                .problems
+                .push(format!("deletion {number} is lost, ask again: {e}"));
+        }
     }
     let wal_dir = dir.join("wal");
     let files = disk.list(&wal_dir);

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::catalogue::{Edit, Watermarks};
+use super::deletion::{self, DELETIONS_PENDING_MAX, Deletion, Stage, Wanted};
 use super::error::StoreError;
 use super::head::SEALING_BYTES_MAX;
+use super::hide::Rule;
 use super::shared::Shared;
 use super::wal::frame::Encoding;
 use super::wal::{Record, UNSYNCED_BYTES_MAX, WAL_BYTES_MAX, Wal};
@@ -159,6 +162,83 @@ impl Writer {
         self.clean_log()
     }
 
+    /// Hides what was accepted so far and matches, from the next snapshot on, and has it erased.
+    /// Survives whatever comes once this has returned.
+    ///
+    /// # Errors
+    /// Nothing is hidden. [`StoreError::BadCondition`] and [`StoreError::TooManyDeletions`] change
+    /// nothing; a full volume passes; anything else has poisoned the store.
+    pub(crate) fn delete(
+        &mut self,
+        wanted: &Wanted,
+        now: Timestamp,
+    ) -> Result<Deletion, StoreError> {
+        self.shared.check_not_poisoned()?;
+        let compile = self.shared.config.compile;
+        let condition = compile(&wanted.condition).map_err(StoreError::BadCondition)?;
+        let pending = self.shared.live().rules.len();
+        if pending >= DELETIONS_PENDING_MAX {
+            let max = DELETIONS_PENDING_MAX;
+            return Err(StoreError::TooManyDeletions { pending, max });
+        }
+        self.sync()?;
+        let deletion = self.record(wanted, now).map_err(|e| match e {
+            e if e.is_out_of_space() => self.shared.out_of_space(),
+            e @ StoreError::TooLarge { .. } => e,
+            e => self.shared.poison(e),
+        })?;
+        self.shared.hide(Rule {
+            number: deletion.number,
+            before: deletion.before,
+            range: deletion.range,
+            condition: Arc::new(condition.only(deletion.signals)),
+        });
+        Ok(deletion)
+    }
+
+    /// Writes a deletion down: the condition's file first, then the catalogue.
+    fn record(&mut self, wanted: &Wanted, now: Timestamp) -> Result<Deletion, StoreError> {
+        let shared = &self.shared;
+        // What came before is in closed files then, which go as a whole.
+        self.wal.rotate()?;
+        let deletion = Deletion {
+            number: shared.next_deletion.fetch_add(1, Ordering::Relaxed),
+            stage: Stage::Hidden,
+            signals: wanted.signals,
+            range: wanted.range,
+            before: self.wal.last() + 1,
+            requested: now,
+            done: Timestamp(0),
+            erased: [0; Signal::ALL.len()],
+            left_files: 0,
+            by: wanted.by.clone(),
+            shape: wanted.shape.clone(),
+        };
+        let dir = &shared.config.dir;
+        deletion::write(&shared.disk, dir, deletion.number, &wanted.condition)?;
+        let watermarks = self.idle_watermarks();
+        shared.catalogue.apply(&Edit {
+            watermarks,
+            delete: Some(deletion.clone()),
+            ..Edit::default()
+        })?;
+        if let Some(watermarks) = watermarks {
+            shared.publish(|live| live.watermarks = watermarks);
+        }
+        Ok(deletion)
+    }
+
+    /// With nothing in the heads all of the log is in segments, also where nothing was published
+    /// since: its files can go. Only the writer fills heads, so nobody publishes meanwhile.
+    fn idle_watermarks(&self) -> Option<Watermarks> {
+        let live = self.shared.live();
+        let is_idle = live.heads.cleared().is_none();
+        is_idle.then(|| Watermarks {
+            low: self.wal.last() + 1,
+            ..live.watermarks
+        })
+    }
+
     /// Makes everything appended durable: the timer's work, or before a grouped answer when
     /// `durability = "sync"`.
     ///
@@ -239,6 +319,7 @@ impl Writer {
             .remove_below(low, &quarantine)
             .map_err(|e| self.shared.poison(e))?;
         self.tell();
+        self.shared.removed_below.store(low, Ordering::Release);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The own JSON API (design.md section 2): only what no standard API offers. Handlers read their
 //! parameters, ask the engine, and print; they decide nothing about the data.
 
+pub(crate) mod deletes;
 pub(crate) mod json;
 pub(crate) mod logs;
 pub(crate) mod loki;
@@ -15,4 +16,4 @@ mod tests;
 pub(crate) mod traces;
 pub(crate) mod waterfall;
 
-pub(crate) use params::Params;
+pub(crate) use params::{Params, read_time};

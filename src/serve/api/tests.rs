@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::params::{Params, read_time};
@@ -298,6 +298,87 @@ fn times_are_read_in_every_form() {
         params.range().expect("a range").duration_ns(),
         3600 * SECOND
     );
+}
+
+async fn post(router: &axum::Router, path: &str, body: Value) -> (StatusCode, Value) {
+    let request = Request::post(path)
+        .header("host", "127.0.0.1:4300")
+        .header("content-type", "application/json")
+        .extension(Through {
+            peer: "127.0.0.1:50000".parse().expect("an address"),
+            bound: "127.0.0.1".parse().expect("an address"),
+        })
+        .body(Body::from(body.to_string()))
+        .expect("a request");
+    let response = router.clone().oneshot(request).await;
+    let response = response.expect("handlers do not fail");
+    let status = response.status();
+    let body = response.into_body().collect().await.expect("a body");
+    let value = serde_json::from_slice(&body.to_bytes());
+    (status, value.expect("JSON"))
+}
+
+#[tokio::test]
+async fn deletions_hide_at_once_and_show_no_value() {
+    let clock = Clock::Set(Arc::new(AtomicU64::new(START.0)));
+    let app = Arc::new(App::for_tests(Settings::default(), clock));
+    let router = router::everything(&app).finish();
+    let fixture = Fixture {
+        router: router.clone(),
+        opened: open(config(), sim(&World::new()), START).expect("the disk is good"),
+    };
+    let record = |user: &str| {
+        json!({
+            "timeUnixNano": (START.0 - SECOND).to_string(),
+            "body": {"stringValue": "signed in"},
+            "attributes": [{"key": "user.id", "value": {"stringValue": user}}],
+        })
+    };
+    let records = [record("anna-4711"), record("bert-0815")];
+    let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]});
+    assert_eq!(post(&router, "/v1/logs", logs).await.0, StatusCode::OK);
+    let users = async || {
+        let (_, page) = fixture.json("/api/v1/logs").await;
+        let records = page["records"].as_array().expect("records").clone();
+        let user = |r: &Value| r["attributes"]["user.id"].as_str().unwrap_or("").to_owned();
+        records.iter().map(user).collect::<Vec<_>>()
+    };
+    assert_eq!(users().await.len(), 2);
+
+    let path = "/api/v1/deletes";
+    let query = "user.id:anna-4711";
+    let (status, counted) = post(&router, path, json!({"query": query, "dry_run": true})).await;
+    assert_eq!(
+        (status, &counted["matching"]["logs"]),
+        (StatusCode::OK, &1.into())
+    );
+    assert_eq!(users().await.len(), 2, "only counted");
+    let (status, made) = post(&router, path, json!({"query": query, "signal": "logs"})).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(
+        (&made["state"], &made["signal"]),
+        (&"hidden".into(), &"logs".into())
+    );
+    assert_eq!(users().await, ["bert-0815"]);
+    let (_, histogram) = fixture.json("/api/v1/logs/histogram").await;
+    assert_eq!(histogram["total"], 1);
+    let (_, facets) = fixture.json("/api/v1/logs/facets?field=user.id").await;
+    assert!(!facets.to_string().contains("anna"), "{facets}");
+    let (_, listed) = fixture.json(path).await;
+    assert_eq!(listed["deletes"][0]["query"], "user.id:?");
+    assert!(!listed.to_string().contains("4711"));
+    for bad in [
+        json!({"query": ""}),
+        json!({"query": "*"}),
+        json!({"query": "a:", "signal": "logs"}),
+        json!({"query": "a:b", "signal": "metrics"}),
+        json!({"query": "a:b", "start": "now", "end": "now-1h"}),
+        json!({"query": "a:b", "start": "yesterdayish"}),
+        json!({"query": "a:b", "unknown": 1}),
+    ] {
+        let (status, body) = post(&router, path, bad.clone()).await;
+        assert!(status.is_client_error(), "{bad}: {body}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod axis;
 pub(crate) mod colours;
+pub(crate) mod deletes;
 pub(crate) mod error;
 mod figure;
 pub(crate) mod listening;

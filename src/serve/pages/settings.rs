@@ -16,6 +16,7 @@ use crate::serve::error::Failure;
 use crate::serve::format::{self, TimeText, Zone};
 use crate::serve::page::html;
 use crate::serve::pages::colours::Colours;
+use crate::serve::pages::deletes::{self, DeletesView};
 use crate::serve::pages::listening::SKEW_NS_MAX;
 use crate::serve::pages::storage::StorageView;
 use crate::serve::request::PageRequest;
@@ -34,6 +35,7 @@ pub(crate) struct SettingsPage {
     pub(crate) losses: Vec<LossRow>,
     pub(crate) sources: Vec<SourceRow>,
     pub(crate) access: AccessView,
+    pub(crate) deletes: DeletesView,
     pub(crate) configuration: Vec<ConfigurationRow>,
     pub(crate) vendored: Vec<Vendored>,
 }
@@ -117,7 +119,7 @@ pub(crate) async fn show(
     Extension(through): Extension<Through>,
     page: PageRequest,
 ) -> Response {
-    render(&app, caller, through, &page, Outcome::default())
+    render(&app, caller, through, &page, Outcome::default()).await
 }
 
 /// `POST /settings/tokens`: shows the page with the new token on it, once.
@@ -145,7 +147,7 @@ pub(crate) async fn make_token(
             problem: Some(problem),
         },
     };
-    let mut response = render(&app, caller, through, &page, outcome);
+    let mut response = render(&app, caller, through, &page, outcome).await;
     let never = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, never);
     response
@@ -165,7 +167,7 @@ pub(crate) async fn again() -> Response {
     Redirect::to("/settings#access").into_response()
 }
 
-fn render(
+async fn render(
     app: &App,
     caller: Caller,
     through: Through,
@@ -190,6 +192,7 @@ fn render(
         losses: losses(&app.metrics),
         sources: sources.collect(),
         access: access(&app.access, through, &page.zone, outcome),
+        deletes: deletes::view(app, &page.zone).await,
         configuration: configuration(&app.settings),
         vendored: vendored(),
     })

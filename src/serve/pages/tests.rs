@@ -216,3 +216,45 @@ async fn the_theme_is_a_cookie_and_leads_back_to_our_own_pages() {
         assert!(cookie.starts_with("theme=dark;") && cookie.contains("SameSite=Lax"));
     }
 }
+
+#[tokio::test]
+async fn deletions_are_counted_confirmed_and_listed_without_values() {
+    let app = server(Settings::default());
+    let log = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"},
+        "attributes":[{"key":"user.id","value":{"stringValue":"anna-4711"}}]}]}]}]}"#;
+    let through = Through {
+        peer: "127.0.0.1:50000".parse().expect("an address"),
+        bound: "127.0.0.1".parse().expect("an address"),
+    };
+    let request = Request::post("/v1/logs")
+        .header(header::CONTENT_TYPE, "application/json")
+        .extension(through)
+        .body(Body::from(log))
+        .expect("a request");
+    let sent = router::everything(&app).finish().oneshot(request).await;
+    assert_eq!(sent.expect("handlers do not fail").status(), StatusCode::OK);
+
+    let form = "query=user.id%3Aanna-4711&signal=both&start=&end=";
+    let asked = send(&app, Method::POST, "/settings/deletes", "", form).await;
+    assert_eq!(asked.headers()[header::CACHE_CONTROL], "no-store");
+    let asked = text(asked).await;
+    check_html("/settings/deletes", &asked);
+    assert!(asked.contains("1 log record, 0 spans match now"), "{asked}");
+    assert!(asked.contains("Delete for good"));
+    let done = send(&app, Method::POST, "/settings/deletes/confirmed", "", form).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER);
+    let listed = text(send(&app, Method::GET, "/settings", "", "").await).await;
+    assert!(listed.contains("user.id:?") && !listed.contains("4711"));
+    for (form, expect) in [
+        (form, "Nothing matches"),
+        ("query=*&signal=both", "needs a condition"),
+        ("query=a%3A&signal=both", "expected a value"),
+        ("query=a%3Ab&signal=both&start=soon", "cannot read"),
+    ] {
+        let asked = text(send(&app, Method::POST, "/settings/deletes", "", form).await).await;
+        assert!(
+            asked.contains(expect) && !asked.contains("Delete for good"),
+            "{form}"
+        );
+    }
+}

@@ -172,6 +172,11 @@ impl LogBlock {
         &self.loaded.directory.blocks[self.number as usize]
     }
 
+    /// Its place in the segment.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Place in lists of its first record.
     pub(crate) fn first(&self) -> Timestamp {
         self.entry().first

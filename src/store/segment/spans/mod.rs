@@ -241,6 +241,11 @@ impl SpanBlock {
         &self.loaded.directory.blocks[self.number as usize]
     }
 
+    /// Its place in the segment.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Place in lists of its first span.
     #[cfg(test)]
     pub(crate) fn first(&self) -> Timestamp {
