@@ -1,14 +1,17 @@
 //! What benches and fuzz targets may call. Only with the feature of that name, never in a release.
 //! Every decoder of foreign bytes has one function here: bytes in, how many records they hold out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::config;
 use crate::ingest;
 use crate::model::{Signal, ValueRef, body};
 use crate::query::lang;
 use crate::receive::{loki, otlp_json};
+use crate::store;
 
 /// Figures of sealing, merging and reading log requests (encoded OTLP); files go to `dir`.
 pub fn measure_log_segments(bodies: &[Bytes], dir: &Path) -> String {
@@ -33,6 +36,8 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("loki_json", loki_json),
     ("query", query),
     ("json_body", json_body),
+    ("log_file", log_file),
+    ("settings_file", settings_file),
 ];
 
 /// Admission of a decompressed OTLP request, all redaction rules on.
@@ -81,6 +86,50 @@ fn json_body(bytes: &[u8]) -> Option<usize> {
         })
         .count();
     members.complete().then_some(count)
+}
+
+/// A file of the log on disk, replayed as it is and again with its checksums made right: what a
+/// checksum lets through must not be trusted either.
+fn log_file(bytes: &[u8]) -> Option<usize> {
+    let dir = Scratch::new();
+    let whole = store::replay_alone(&dir.0, bytes);
+    store::replay_alone(&dir.0, &store::with_right_checksums(bytes));
+    whole
+}
+
+/// A configuration file; how many settings it gives.
+fn settings_file(bytes: &[u8]) -> Option<usize> {
+    let dir = Scratch::new();
+    let path = dir.0.join("watchpost.toml");
+    std::fs::write(&path, bytes).expect("the scratch directory takes a file");
+    config::load(&config::Sources {
+        config: Some(path),
+        environment: Vec::new(),
+        flags: Vec::new(),
+    })
+    .ok()
+    .map(|_| 1)
+}
+
+/// A directory of this process' own that goes away with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("watchpost-fuzz-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).expect("the temporary directory takes a directory");
+        Scratch(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays lies in the system's temporary directory.
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A step of admission over one request, of spans or of log records.

@@ -3,6 +3,7 @@
 //! replay (default: 1; the long run takes 60).
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use watchpost::internals::{DECODERS, Decoder};
@@ -19,26 +20,39 @@ fn every_decoder_survives_its_corpus_and_what_grows_from_it() {
         .ok()
         .and_then(|s| s.parse().ok());
     let budget = Duration::from_secs(seconds.unwrap_or(1));
-    for (name, decode) in DECODERS {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz/corpus")
-            .join(name);
-        let mut seeds = Vec::new();
-        for file in std::fs::read_dir(&dir).expect(name) {
-            seeds.push(std::fs::read(file.expect(name).path()).expect(name));
+    let waiting = Mutex::new(DECODERS.iter());
+    let next = || waiting.lock().expect("no thread panics holding it").next();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some((name, decode)) = next() {
+                    replay_and_mutate(name, *decode, budget);
+                }
+            });
         }
-        seeds.sort();
-        let taken = seeds.iter().filter(|seed| run(name, *decode, seed)).count();
-        assert!(
-            taken > 0,
-            "{name}: a corpus whose every file is refused tests little"
-        );
-        assert!(
-            taken < seeds.len(),
-            "{name}: a corpus of good files only tests little"
-        );
-        mutate(name, *decode, &seeds, budget);
+    });
+}
+
+fn replay_and_mutate(name: &str, decode: Decoder, budget: Duration) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(name);
+    let mut seeds = Vec::new();
+    for file in std::fs::read_dir(&dir).expect(name) {
+        seeds.push(std::fs::read(file.expect(name).path()).expect(name));
     }
+    seeds.sort();
+    let taken = seeds.iter().filter(|seed| run(name, decode, seed)).count();
+    assert!(
+        taken > 0,
+        "{name}: a corpus whose every file is refused tests little"
+    );
+    assert!(
+        taken < seeds.len(),
+        "{name}: a corpus of good files only tests little"
+    );
+    mutate(name, decode, &seeds, budget);
 }
 
 /// Whether the input was taken.

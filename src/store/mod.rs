@@ -59,6 +59,8 @@ pub(crate) use stats::Stats;
 pub(crate) use unit::{LogUnit, SpanUnit};
 pub(crate) use verify::verify;
 pub(crate) use wal::frame::Encoding;
+#[cfg(feature = "internals")]
+pub(crate) use wal::{replay_alone, with_right_checksums};
 pub(crate) use writer::{Batch, BatchChunk, Writer};
 
 /// What everybody may hold: reading, figures, the small-state database. Cheap to clone.

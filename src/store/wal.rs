@@ -246,6 +246,46 @@ pub(crate) fn file_path(dir: &Path, number: u64) -> PathBuf {
 
 const FILE_SUFFIX: &str = ".log";
 
+/// Replays one file that is alone in `dir`; how many frames it held, `None` when anything was wrong.
+#[cfg(feature = "internals")]
+pub(crate) fn replay_alone(dir: &Path, bytes: &[u8]) -> Option<usize> {
+    let path = file_path(dir, 1);
+    std::fs::write(&path, bytes).expect("the fuzz directory takes a file");
+    let mut frames = 0;
+    let expect = replay::Expect { low: 1, synced: 0 };
+    let found = replay::replay(&Disk::Real, dir, expect, &mut |header, payload| {
+        frames += usize::from(frame::decompress(header, payload).is_some());
+        Ok(())
+    });
+    let found = found.ok()?;
+    (found.damage.is_empty() && found.torn_bytes == 0 && frames > 0).then_some(frames)
+}
+
+/// The file with every checksum it can be given: of its header, and of frame after frame.
+#[cfg(feature = "internals")]
+pub(crate) fn with_right_checksums(bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    let seal = |part: &mut [u8]| {
+        let at = part.len() - 4;
+        let crc = crc32fast::hash(&part[..at]);
+        part[at..].copy_from_slice(&crc.to_le_bytes());
+    };
+    let Some((header, mut rest)) = out.split_at_mut_checked(FILE_HEADER_BYTES as usize) else {
+        return out;
+    };
+    seal(header);
+    while let Some((header, after)) = rest.split_at_mut_checked(frame::HEADER_BYTES) {
+        let length = u32::from_le_bytes(header[4..8].try_into().expect("four bytes"));
+        let Some((payload, next)) = after.split_at_mut_checked(length as usize) else {
+            break;
+        };
+        header[8..12].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        seal(header);
+        rest = next;
+    }
+    out
+}
+
 /// The number of a log file by its name; `None` when the name is not one of ours.
 pub(crate) fn file_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(FILE_SUFFIX)?;
@@ -279,5 +319,14 @@ fn decode_file_header(
             known: FILE_VERSION,
         });
     }
-    Ok(u64::from(u32_at(12)) | u64::from(u32_at(16)) << 32)
+    let first = u64::from(u32_at(12)) | u64::from(u32_at(16)) << 32;
+    if frame::SEQUENCES.contains(&first) {
+        Ok(first)
+    } else {
+        Err(StoreError::corrupt(
+            path,
+            12,
+            "first sequence of a log file",
+        ))
+    }
 }

@@ -55,6 +55,9 @@ const VERSION: u8 = 1;
 /// since admission may rewrite a request to a longer one.
 pub(crate) const PAYLOAD_BYTES_MAX: u32 = 128 << 20;
 
+/// Sequences count from 1; a million frames a second reach the end in 292,000 years.
+pub(crate) const SEQUENCES: std::ops::RangeInclusive<u64> = 1..=(1 << 63);
+
 impl Header {
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
@@ -104,7 +107,8 @@ impl Header {
             project: ProjectId(u32_at(56)),
             raw_bytes: u32_at(60),
         };
-        let sane = header.payload_bytes.max(header.raw_bytes) <= PAYLOAD_BYTES_MAX;
+        let sane = header.payload_bytes.max(header.raw_bytes) <= PAYLOAD_BYTES_MAX
+            && SEQUENCES.contains(&header.sequence);
         if sane {
             Ok(header)
         } else {
