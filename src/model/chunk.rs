@@ -135,6 +135,27 @@ impl LogChunk {
         })
     }
 
+    /// The UTF-8 of a body that is a text, without the rest of the record.
+    pub(crate) fn body_text(&self, entry: &LogEntry) -> Result<Option<&[u8]>, WireError> {
+        let mut fields = Fields::new(entry.record.get(&self.request.bytes));
+        let mut text = None;
+        while let Some((number, field)) = fields.next()? {
+            if number == 5 {
+                text = None;
+                let mut members = Fields::new(field.bytes()?);
+                while let Some((member, value)) = members.next()? {
+                    // The last member of a oneof wins.
+                    text = match member {
+                        1 => Some(value.bytes()?),
+                        2..=7 => None,
+                        _ => text,
+                    };
+                }
+            }
+        }
+        Ok(text)
+    }
+
     /// Reads the record of one entry; `groups` comes from [`Chunk::group_views`].
     pub(crate) fn view<'s, 'a: 's>(
         &'a self,

@@ -132,6 +132,14 @@ pub(crate) struct LogView<'a> {
     pub(crate) lifted: Lifted,
 }
 
+/// The severity that counts: the number, else what its text says (SDKs that set only the text).
+pub(crate) fn severity_of(number: Severity, text: &str) -> Severity {
+    if number.0 != 0 || text.is_empty() {
+        return number;
+    }
+    Severity::from_text(text).unwrap_or_default()
+}
+
 /// One span.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanView<'a> {

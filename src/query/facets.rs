@@ -14,7 +14,7 @@ use super::scan::{Progress, log_units, span_units};
 use crate::model::body::{self, Json};
 use crate::model::record::find;
 use crate::model::{Attr, LogView, ResourceView, Signal, SpanView, TimeRange, ValueRef};
-use crate::store::{LogColumns, Snapshot, SpanColumns};
+use crate::store::{LogColumns, LogFilter, Snapshot, SpanColumns};
 
 /// Matching records counted: about half a second of work; the newest say enough for a sidebar.
 pub(crate) const RECORDS_MAX: u64 = 200_000;
@@ -56,17 +56,22 @@ pub(super) fn of_logs(
             .with(LogColumns::BODY)
             .with(LogColumns::TEXT),
     };
+    let filter = LogFilter {
+        open: &|at| visible.contains(at),
+        decide: &|kind| matcher.decide(kind),
+        matches: &|log| matcher.matches(log),
+        columns: matcher.columns,
+        everything: matcher.is_all(),
+    };
     for unit in &units {
         if !counter.may_go_on(&mut progress) {
             break;
         }
-        let result = unit.for_each(matcher.columns.with(wanted), &mut |log| {
-            if visible.contains(log.at) && matcher.matches(log) {
-                counter.log(log);
-            }
+        let result = unit.matching(&filter, wanted, &mut |_, log| {
+            counter.log(log);
             counter.flow()
         });
-        progress.read(unit.rows(), unit.bytes(), result);
+        progress.looked(unit, result);
     }
     Ok(counter.finish(&progress))
 }

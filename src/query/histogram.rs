@@ -11,7 +11,7 @@ use super::matcher::{FieldReader, LogMatcher, severity_of};
 use super::scan::log_units;
 use crate::model::time::{NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_MINUTE, NANOS_PER_SECOND};
 use crate::model::{Level, LogView, TimeRange, Timestamp};
-use crate::store::{LogColumns, LogUnit, Snapshot};
+use crate::store::{LogColumns, LogFilter, LogUnit, Looked, Snapshot, StoreError};
 
 /// Most buckets: more than any screen has columns for.
 pub(crate) const BUCKETS_MAX: usize = 2_000;
@@ -75,36 +75,34 @@ pub(super) fn of_logs(
     let matcher = LogMatcher::new(query)?;
     let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
     let grid = Grid::new(narrowed(visible, &units), buckets);
-    let by_severity = matches!(by, "severity" | "level");
-    let field = FieldReader::new(by);
     let mut counts = Counts::new(grid.len());
-    let columns = matcher.columns.with(if by_severity {
-        LogColumns::TEXT
-    } else {
-        field.log_columns()
-    });
+    let filter = LogFilter {
+        open: &|at| visible.contains(at),
+        decide: &|kind| matcher.decide(kind),
+        matches: &|log| matcher.matches(log),
+        columns: matcher.columns,
+        everything: matcher.is_all(),
+    };
+    let count = Count {
+        grid: &grid,
+        by: match by {
+            "severity" | "level" => By::Level,
+            "service" => By::Service,
+            _ => By::Field(FieldReader::new(by)),
+        },
+        range: visible,
+    };
     for unit in &units {
         if !progress.may_go_on() {
             break;
         }
-        let result = unit.for_each(columns, &mut |log| {
-            if visible.contains(log.at) && matcher.matches(log) {
-                let bucket = grid.bucket(log.at);
-                if by_severity {
-                    let level = severity_of(log).level();
-                    counts.add(bucket, Some(level.name()));
-                } else {
-                    count_field(&field, log, bucket, &mut counts);
-                }
-            }
-            ControlFlow::Continue(())
-        });
-        progress.read(unit.rows(), unit.bytes(), result);
+        let result = count.unit(unit, &filter, &mut counts);
+        progress.looked(unit, result);
     }
     if counts.full {
         progress.cut(Partial::Rows);
     }
-    let order = if by_severity {
+    let order = if matches!(count.by, By::Level) {
         counts.levels()
     } else {
         counts.most_frequent()
@@ -119,17 +117,77 @@ pub(super) fn of_logs(
     })
 }
 
+/// What the counts are split by.
+#[derive(Debug)]
+enum By {
+    Level,
+    Service,
+    Field(FieldReader),
+}
+
+/// How the records of one unit after the other are counted.
+#[derive(Debug)]
+struct Count<'g> {
+    grid: &'g Grid,
+    by: By,
+    range: TimeRange,
+}
+
+impl Count<'_> {
+    /// Counts by the directory where that tells, record by record otherwise.
+    fn unit(
+        &self,
+        unit: &LogUnit,
+        filter: &LogFilter<'_>,
+        counts: &mut Counts,
+    ) -> Result<Looked, StoreError> {
+        let grid = self.grid;
+        let told = match &self.by {
+            By::Field(_) => false,
+            by => unit.tally(
+                filter,
+                self.range,
+                grid.width_ns,
+                &mut |at, level, service, n| {
+                    let value = match by {
+                        By::Service => service,
+                        _ => level.name(),
+                    };
+                    counts.add(grid.bucket(at), Some(value), n);
+                },
+            )?,
+        };
+        if told {
+            return Ok(Looked::Skipped);
+        }
+        let shown = match &self.by {
+            By::Level => LogColumns::TEXT,
+            By::Service => LogColumns::NONE,
+            By::Field(field) => field.log_columns(),
+        };
+        unit.matching(filter, shown, &mut |_, log| {
+            let bucket = grid.bucket(log.at);
+            match &self.by {
+                By::Level => counts.add(bucket, Some(severity_of(log).level().name()), 1),
+                By::Service => counts.add(bucket, Some(log.resource.service()), 1),
+                By::Field(field) => count_field(field, log, bucket, counts),
+            }
+            ControlFlow::Continue(())
+        })
+    }
+}
+
 /// A record counts once, by the first of its values.
 fn count_field(field: &FieldReader, log: &LogView<'_>, bucket: usize, counts: &mut Counts) {
     let mut counted = false;
     field.log_text(log, &mut |value| {
         if !counted {
-            counts.add(bucket, Some(value));
+            counts.add(bucket, Some(value), 1);
             counted = true;
         }
     });
     if !counted {
-        counts.add(bucket, None);
+        counts.add(bucket, None, 1);
     }
 }
 
@@ -221,7 +279,7 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, bucket: usize, value: Option<&str>) {
+    fn add(&mut self, bucket: usize, value: Option<&str>, n: u64) {
         let row = match value {
             None => MISSING,
             Some(value) => match self.rows_of.get(value) {
@@ -229,7 +287,7 @@ impl Counts {
                 None => self.new_row(value),
             },
         };
-        self.rows[row][bucket] += 1;
+        self.rows[row][bucket] += n;
     }
 
     fn new_row(&mut self, value: &str) -> usize {

@@ -4,6 +4,7 @@
 //! where the best matches are (24 bytes each); the second reads those records in full. Units come
 //! newest first and reading stops when no later one can hold anything better.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_DAY;
 use crate::model::write::RequestWriter;
 use crate::model::{LogRecord, LogView, Resource, Scope, TimeRange, Timestamp};
-use crate::store::{LogColumns, LogPrune, LogUnit, Snapshot};
+use crate::store::{LogColumns, LogFilter, LogPrune, LogUnit, Snapshot};
 
 /// How far around a record its neighbours are looked for.
 const CONTEXT_NS: u64 = NANOS_PER_DAY;
@@ -42,11 +43,15 @@ pub(super) fn page(
     let mut search = Search {
         best: Best::new(request.direction, request.limit, request.cursor),
         units,
-        columns: matcher.columns,
     };
-    search.run(&mut progress, &mut |log| {
-        visible.contains(log.at) && matcher.matches(log)
-    });
+    let filter = LogFilter {
+        open: &|at| visible.contains(at),
+        decide: &|kind| matcher.decide(kind),
+        matches: &|log| matcher.matches(log),
+        columns: matcher.columns,
+        everything: matcher.is_all(),
+    };
+    search.run(&mut progress, &filter);
     let (records, next) = search.finish(&mut progress);
     Ok(LogPage {
         records,
@@ -195,11 +200,10 @@ fn neighbours<'c>(
     let mut search = Search {
         best: Best::new(direction, limit, Some(cursor)),
         units,
-        columns: LogColumns::NONE,
     };
     // Streams of one unit are few; comparing owned values once per stream is cheap enough.
-    let mut known: HashMap<(usize, usize), bool> = HashMap::new();
-    search.run(&mut progress, &mut |log| {
+    let known: RefCell<HashMap<(usize, usize), bool>> = RefCell::default();
+    let matches = |log: &LogView<'_>| {
         let stream = (
             log.resource.raw.as_ptr().addr(),
             log.scope.raw.as_ptr().addr(),
@@ -209,13 +213,20 @@ fn neighbours<'c>(
                 && Scope::from(log.scope) == *record.scope
         };
         // Addresses tell streams apart only while their unit is open.
-        let same = if log.resource.raw.is_empty() || log.scope.raw.is_empty() {
+        if log.resource.raw.is_empty() || log.scope.raw.is_empty() {
             same()
         } else {
-            *known.entry(stream).or_insert_with(same)
-        };
-        visible.contains(log.at) && same
-    });
+            *known.borrow_mut().entry(stream).or_insert_with(same)
+        }
+    };
+    let filter = LogFilter {
+        open: &|at| visible.contains(at),
+        decide: &|kind| (kind.service != record.resource.service).then_some(false),
+        matches: &matches,
+        columns: LogColumns::NONE,
+        everything: false,
+    };
+    search.run(&mut progress, &filter);
     let (records, _) = search.finish(&mut progress);
     Ok((records, progress))
 }
@@ -224,13 +235,11 @@ fn neighbours<'c>(
 struct Search {
     best: Best,
     units: Vec<LogUnit>,
-    /// What the filter looks at.
-    columns: LogColumns,
 }
 
 impl Search {
     /// The first pass: where the best matches are.
-    fn run(&mut self, progress: &mut Progress<'_>, filter: &mut dyn FnMut(&LogView<'_>) -> bool) {
+    fn run(&mut self, progress: &mut Progress<'_>, filter: &LogFilter<'_>) {
         if self.best.direction == Direction::OldestFirst {
             self.units.sort_by_key(LogUnit::first);
         }
@@ -246,16 +255,18 @@ impl Search {
             if !progress.may_go_on() {
                 return;
             }
-            let mut row = 0;
-            let best = &mut self.best;
-            let result = unit.for_each(self.columns, &mut |log| {
-                if best.is_open(log.at) && filter(log) {
-                    best.offer(log.at, number as u32, row);
-                }
-                row += 1;
+            // The floor rises while records are offered.
+            let (bound, best) = (Cell::new(self.best.bound()), &mut self.best);
+            let filter = LogFilter {
+                open: &|at| bound.get().is_open(at) && (filter.open)(at),
+                ..*filter
+            };
+            let result = unit.matching(&filter, LogColumns::NONE, &mut |row, log| {
+                best.offer(log.at, number as u32, row);
+                bound.set(best.bound());
                 ControlFlow::Continue(())
             });
-            progress.read(unit.rows(), unit.bytes(), result);
+            progress.looked(unit, result);
         }
     }
 
@@ -337,23 +348,14 @@ impl Search {
         each: &mut dyn FnMut(Place, &LogView<'_>),
     ) {
         for of_unit in places.chunk_by(|a, b| a.unit == b.unit) {
+            let rows: Vec<u32> = of_unit.iter().map(|place| place.row).collect();
             let mut wanted = of_unit.iter();
-            let mut next = wanted.next();
-            let mut row = 0;
             let unit = &self.units[of_unit[0].unit as usize];
-            let result = unit.for_each(LogColumns::ALL, &mut |log| {
-                if let Some(place) = next
-                    && place.row == row
-                {
+            let result = unit.rows_at(&rows, &mut |log| {
+                if let Some(place) = wanted.next() {
                     each(*place, log);
-                    next = wanted.next();
                 }
-                row += 1;
-                if next.is_some() {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
+                ControlFlow::Continue(())
             });
             progress.read(0, 0, result);
         }
@@ -385,6 +387,21 @@ impl Direction {
     }
 }
 
+/// Ranks that can still be on the page: at least the floor, at most the cursor's.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    direction: Direction,
+    floor: u64,
+    cursor: Option<u64>,
+}
+
+impl Bound {
+    fn is_open(self, at: Timestamp) -> bool {
+        let rank = self.direction.rank(at);
+        rank >= self.floor && self.cursor.is_none_or(|cursor| rank <= cursor)
+    }
+}
+
 /// The best places so far, in bounded memory (but for records of one and the same nanosecond).
 #[derive(Debug)]
 struct Best {
@@ -412,11 +429,13 @@ impl Best {
         }
     }
 
-    /// Whether a record at this time could still be on the page.
-    fn is_open(&self, at: Timestamp) -> bool {
-        let rank = self.direction.rank(at);
-        let after_cursor = |c: LogCursor| rank <= self.direction.rank(c.id.at);
-        rank >= self.floor && self.cursor.is_none_or(after_cursor)
+    /// What a record's time must be for the page.
+    fn bound(&self) -> Bound {
+        Bound {
+            direction: self.direction,
+            floor: self.floor,
+            cursor: self.cursor.map(|cursor| self.direction.rank(cursor.id.at)),
+        }
     }
 
     fn offer(&mut self, at: Timestamp, unit: u32, row: u32) {

@@ -4,7 +4,7 @@
 use super::control::{Control, Partial, Stats};
 use super::matcher::{LogMatcher, SpanMatcher};
 use crate::model::{Signal, TimeRange};
-use crate::store::{LogUnit, Snapshot, SpanUnit, StoreError};
+use crate::store::{LogUnit, Looked, Snapshot, SpanUnit, StoreError};
 
 /// The units of one search and how far through them it is.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl<'c> Progress<'c> {
         self.done_bytes += bytes;
         if result.is_err() {
             self.partial = self.partial.or(Some(Partial::Damaged));
+        }
+    }
+
+    /// As [`Progress::read`], of a unit that may have told without being read that it has no match.
+    pub(super) fn looked(&mut self, unit: &LogUnit, result: Result<Looked, StoreError>) {
+        match result {
+            Ok(Looked::Skipped) => self.done_bytes += unit.bytes(),
+            other => self.read(unit.rows(), unit.bytes(), other.map(drop)),
         }
     }
 

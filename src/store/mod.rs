@@ -18,6 +18,7 @@ mod erase;
 #[cfg(test)]
 mod erase_tests;
 mod error;
+mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod head;
@@ -50,13 +51,14 @@ pub(crate) use config::{Config, Retention};
 pub(crate) use deletion::{Deletion, Stage, Wanted};
 pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
+pub(crate) use filter::{BodyKind, LogFilter, LogKind, Template};
 pub(crate) use hide::{Condition, LogCondition, SpanCondition};
 pub(crate) use open::{Opened, Recovery, open, open_database};
 pub(crate) use partition::Partition;
 pub(crate) use prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use stats::Stats;
-pub(crate) use unit::{LogUnit, SpanUnit};
+pub(crate) use unit::{LogUnit, Looked, SpanUnit};
 pub(crate) use verify::verify;
 pub(crate) use wal::frame::Encoding;
 #[cfg(feature = "internals")]

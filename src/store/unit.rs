@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::StoreError;
+use super::filter::LogFilter;
 use super::head::Group;
 use super::hide::{self, Veil};
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 use super::segment::{LogBlock, SpanBlock};
 use crate::model::otlp::Scratch;
 use crate::model::wire::WireError;
-use crate::model::{LogEntry, LogView, SpanEntry, SpanView, TimeRange, Timestamp};
+use crate::model::{Level, LogEntry, LogView, SpanEntry, SpanView, TimeRange, Timestamp};
 
 /// What decides whether an index entry of the head is decoded at all.
 #[derive(Debug)]
@@ -159,6 +160,118 @@ impl LogUnit {
             Logs::Unreadable(segment) => Err(segment.error()),
         }
     }
+}
+
+/// What [`LogUnit::matching`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// No record can match: nothing was read.
+    Skipped,
+    Read,
+}
+
+impl LogUnit {
+    /// Calls `each` with the number and the view of every record that passes `filter`, in no
+    /// particular order, until it breaks. Numbers are for [`LogUnit::rows_at`].
+    ///
+    /// # Errors
+    /// As [`LogUnit::for_each`].
+    pub(crate) fn matching(
+        &self,
+        filter: &LogFilter<'_>,
+        shown: LogColumns,
+        each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
+    ) -> Result<Looked, StoreError> {
+        if let (Logs::Block(block), None) = (&self.data, &self.veil) {
+            let read = block.matching(filter, shown, each)?;
+            return Ok(if read { Looked::Read } else { Looked::Skipped });
+        }
+        let mut row = 0;
+        self.for_each(shown.with(filter.columns), &mut |log| {
+            row += 1;
+            if (filter.open)(log.at) && (filter.everything || (filter.matches)(log)) {
+                return each(row - 1, log);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(Looked::Read)
+    }
+
+    /// Calls `each` with the records numbered in `rows`, which rise, until it breaks.
+    ///
+    /// # Errors
+    /// As [`LogUnit::for_each`].
+    pub(crate) fn rows_at(
+        &self,
+        rows: &[u32],
+        each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        if let (Logs::Block(block), None) = (&self.data, &self.veil) {
+            return block.rows_at(rows, each);
+        }
+        let (mut row, mut rows) = (0, rows.iter().peekable());
+        self.for_each(LogColumns::ALL, &mut |log| {
+            row += 1;
+            if rows.next_if(|wanted| **wanted == row - 1).is_some() {
+                each(log)?;
+            }
+            match rows.peek() {
+                Some(_) => ControlFlow::Continue(()),
+                None => ControlFlow::Break(()),
+            }
+        })
+    }
+
+    /// Calls `each` with a time, a level, the service and how many of the records that pass `filter` in
+    /// `range` have that level in the bucket of that time, when that is known without reading;
+    /// false (and no call) otherwise. Buckets are `width_ns` wide from the epoch on.
+    ///
+    /// # Errors
+    /// As [`LogUnit::for_each`].
+    pub(crate) fn tally(
+        &self,
+        filter: &LogFilter<'_>,
+        range: TimeRange,
+        width_ns: u64,
+        each: &mut dyn FnMut(Timestamp, Level, &str, u64),
+    ) -> Result<bool, StoreError> {
+        if self.veil.is_some() {
+            return Ok(false);
+        }
+        match &self.data {
+            Logs::Block(block) => block.tally(filter, range, width_ns, &mut |at, level, rows| {
+                each(at, level, block.service(), rows);
+            }),
+            Logs::Head(group, _) if filter.everything => tally_head(group, range, each),
+            Logs::Head(..) | Logs::Unreadable(_) => Ok(false),
+        }
+    }
+}
+
+/// Counts by the index of the head alone; false when a record has no severity number, whose level may
+/// then be in its text.
+fn tally_head(
+    group: &Group<LogEntry>,
+    range: TimeRange,
+    each: &mut dyn FnMut(Timestamp, Level, &str, u64),
+) -> Result<bool, StoreError> {
+    let mut entries = group.chunks.iter().flat_map(|chunk| &chunk.entries);
+    if entries.any(|entry| entry.severity.0 == 0) {
+        return Ok(false);
+    }
+    for chunk in &group.chunks {
+        let groups = chunk.group_views().map_err(damaged)?;
+        let services: Vec<&str> = groups
+            .iter()
+            .map(|group| group.resource.service())
+            .collect();
+        let entries = chunk.entries.iter();
+        for entry in entries.filter(|entry| range.contains(entry.at)) {
+            let service = services[entry.group as usize];
+            each(entry.at, entry.severity.level(), service, 1);
+        }
+    }
+    Ok(true)
 }
 
 impl SpanUnit {

@@ -5,6 +5,7 @@
 //! or a regular expression is held against.
 
 mod check;
+mod decide;
 mod hints;
 mod log;
 mod span;
@@ -18,7 +19,7 @@ use crate::model::body::{BodyValue, Json};
 use crate::model::{
     Attr, LogView, ResourceView, ScopeView, Severity, Signal, SpanView, ValueRef, record,
 };
-use crate::store::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+use crate::store::{LogColumns, LogKind, LogPrune, SpanColumns, SpanPrune};
 
 use check::Check;
 use hints::Hints;
@@ -67,6 +68,16 @@ impl LogMatcher {
 
     pub(crate) fn matches(&self, log: &LogView<'_>) -> bool {
         self.node.matches(log)
+    }
+
+    /// Whether all records of a kind match (or none); `None`: each has to be asked.
+    pub(crate) fn decide(&self, kind: &LogKind<'_>) -> Option<bool> {
+        self.node.decide(kind)
+    }
+
+    /// Whether every record matches.
+    pub(crate) fn is_all(&self) -> bool {
+        matches!(self.node, Node::All)
     }
 }
 
@@ -133,12 +144,9 @@ impl FieldReader {
     }
 }
 
-/// The severity that counts: the number, else what its text says (SDKs that set only the text).
+/// The severity of a record that counts.
 pub(crate) fn severity_of(log: &LogView<'_>) -> Severity {
-    if log.severity.0 != 0 || log.severity_text.is_empty() {
-        return log.severity;
-    }
-    Severity::from_text(log.severity_text).unwrap_or_default()
+    record::severity_of(log.severity, log.severity_text)
 }
 
 /// Whether a plain field name has a meaning of its own for a signal, so that an attribute of that

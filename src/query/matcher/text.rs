@@ -4,6 +4,7 @@
 //! an ASCII needle can then be looked for in bytes.
 
 use super::super::lang::is_token_char;
+use crate::store::Template;
 
 /// Tokens to find next to each other.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +46,26 @@ impl Tokens {
         } else {
             token_starts(text).any(|at| self.matches_at(&text[at..]))
         }
+    }
+
+    /// Whether every text of a template has the tokens, in its constant parts.
+    pub(super) fn found_in_template(&self, template: Template<'_>) -> bool {
+        // One token cannot reach across a variable, which is a separator in the template's text.
+        match (&self.tokens[..], self.prefix) {
+            ([_], _) => self.found_in(template.text()),
+            _ => template.literals().any(|literal| self.found_in(literal)),
+        }
+    }
+
+    /// Whether the tokens can only be in the constant parts of a template: variables neither hold one
+    /// of them nor stand between two (an empty one may).
+    pub(super) fn lie_in_literals(&self, template: Template<'_>) -> bool {
+        if !template.has_variables() {
+            return true;
+        }
+        let in_row = self.tokens.len() > 1 && template.has_strings();
+        let may_hold = |token: &String| template.may_hold(token);
+        !self.prefix && !in_row && !self.tokens.iter().any(may_hold)
     }
 
     /// Looks for the rarest byte of the first token and checks around it.

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::fixture::{Fixture, KEYS, SERVICES, TEXTS, WORDS, control, log_request, span_request};
+use super::fixture::{
+    Fixture, KEYS, SERVICES, TEXTS, VARIABLES, WORDS, control, log_request, span_request,
+};
 use super::naive;
+use crate::model::owned::RecordId;
 use crate::model::random::Random;
 use crate::model::{LogRecord, Span, TimeRange, Timestamp, TraceId};
 use crate::query::lang::{self, Expr};
@@ -19,7 +22,7 @@ const QUERIES: usize = 1000;
 fn filled(random: &mut Random) -> Fixture {
     let mut fixture = Fixture::new();
     for round in 0..3 {
-        for _ in 0..12 {
+        for _ in 0..24 {
             fixture.logs(log_request(random, 12));
             fixture.spans(span_request(random, 8));
         }
@@ -74,8 +77,19 @@ fn query(random: &mut Random, depth: usize, spans: bool) -> String {
 fn term(random: &mut Random, spans: bool) -> String {
     let word = *random.pick(WORDS);
     let half: String = word.chars().take(1 + random.below(3)).collect();
-    match random.below(16) {
+    match random.below(20) {
         0 | 1 => word.to_lowercase(),
+        16 => random
+            .pick(&["beef", "a5505e54", "7", "abc1", "cafe1234", "0", "refused"])
+            .to_string(),
+        17 => format!("\"{}\"", random.pick(VARIABLES)),
+        18 => format!("\"{word} {}\"", random.pick(VARIABLES)),
+        19 => format!(
+            "/{}/",
+            random.pick(&[
+                "n 4", "7 x", "ction", "^con", "z?5-", "x\":\\[", "d$", "a5505"
+            ])
+        ),
         2 => format!("\"{word} {}\"", random.pick(WORDS)),
         3 => format!("{half}*"),
         4 => format!("/{half}[a-z ]/"),
@@ -218,6 +232,11 @@ fn random_log_queries_find_what_the_naive_evaluator_finds() {
             .log_histogram(&request.query, range, 50, "severity", &control())
             .expect("an answer");
         assert_eq!(histogram.total, expect.len() as u64, "{}", request.query);
+        for bucket in histogram.buckets {
+            let inside = |id: &&RecordId| bucket.start <= id.at && id.at < bucket.end;
+            let expect = expect.iter().filter(inside).count() as u64;
+            assert_eq!(bucket.count, expect, "{} {bucket:?}", request.query);
+        }
     }
     assert!(found > QUERIES, "queries must find something: {found}");
 }

@@ -190,7 +190,7 @@ fn trace_id(random: &mut Random) -> [u8; 16] {
 }
 
 fn body(out: &mut Vec<u8>, random: &mut Random) {
-    let text = match random.below(8) {
+    let text = match random.below(14) {
         0 => return,
         1 => json(random),
         2 => {
@@ -205,9 +205,44 @@ fn body(out: &mut Vec<u8>, random: &mut Random) {
                 write::any_value(out, ValueRef::Int(42));
             });
         }
-        _ => sentence(random),
+        4..8 => sentence(random),
+        _ => line(random),
     };
     write::message(out, 5, |out| write::any_value(out, ValueRef::Str(&text)));
+}
+
+/// Variables of lines: numbers, ids, an address, a word with a digit, nothing.
+pub(super) const VARIABLES: &[&str] = &[
+    "42",
+    "7",
+    "a5505e54-d9b5-4536-beef-062b9f8627b1",
+    "0000000000000000000000000000abc1",
+    "10.0.0.7",
+    "x42",
+    "0.5",
+    "cafe1234",
+];
+
+/// A line of one of a few forms, as programs print them: it repeats but for its variables.
+fn line(random: &mut Random) -> String {
+    let mut value = || *random.pick(VARIABLES);
+    let (a, b) = (value(), value());
+    match random.below(7) {
+        0 => format!("connection {a} Refused by user_id={b}"),
+        1 => format!("GET /{a}/{b} timeout"),
+        2 => format!("größe {a}: x a {b}"),
+        3 => format!(
+            r#"{{"msg":"{}","size":{}}}"#,
+            random.pick(WORDS),
+            random.below(99)
+        ),
+        4 => format!(
+            r#"{{"level":"{}","x":["a","{b}",""],"user_id":""}}"#,
+            random.pick(WORDS)
+        ),
+        5 => "connection Refused".to_owned(),
+        _ => format!("{a} Refused {a}"),
+    }
 }
 
 pub(super) fn sentence(random: &mut Random) -> String {

@@ -80,6 +80,15 @@ impl<S> DictionaryBuilder<S> {
         number
     }
 
+    /// The number of a template's text; `None` when there is no room for another: a quarter is kept
+    /// for keys and names.
+    pub(crate) fn template(&mut self, template: &[u8]) -> Option<u32> {
+        if self.texts.n_bytes() < TEXT_BYTES_MAX / 4 * 3 {
+            return Some(self.texts.intern(template));
+        }
+        self.texts.find(template)
+    }
+
     pub(crate) fn text(&mut self, text: &str) -> u32 {
         self.texts.intern(text.as_bytes())
     }

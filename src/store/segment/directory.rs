@@ -84,6 +84,11 @@ impl<F: Format> Directory<F> {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.families.len() * size_of::<Family>()
             + self.blocks.len() * size_of::<Block<F::Facts>>()
+            + self
+                .blocks
+                .iter()
+                .map(|b| F::facts_bytes(&b.facts))
+                .sum::<usize>()
             + self.parts.len() * size_of::<Part>()
             + self.token_starts.len() * 8
             + self.services.iter().map(|s| s.len() + 16).sum::<usize>()

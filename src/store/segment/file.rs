@@ -10,8 +10,10 @@ use crate::store::disk::File;
 
 use super::cursor::{Cursor, Damage, put_varint};
 
-/// Version of the format as a whole; readers know the current and the one before.
-pub(crate) const VERSION: u32 = 1;
+/// Version of the format as a whole; readers know the current and the one before. 2 brought templates
+/// and counts to log segments.
+pub(crate) const VERSION: u32 = 2;
+const VERSION_BEFORE: u32 = 1;
 
 /// Magic and version, padded to 16 bytes.
 pub(crate) const HEADER_BYTES: u64 = 16;
@@ -322,7 +324,7 @@ impl Frame {
 
 fn check_version(path: &Path, found: u32) -> Result<(), StoreError> {
     match found {
-        VERSION => Ok(()),
+        VERSION_BEFORE | VERSION => Ok(()),
         newer if newer > VERSION => Err(StoreError::Newer {
             path: path.to_owned(),
             found,

@@ -97,6 +97,11 @@ pub(crate) trait Format: fmt::Debug + Sized + 'static {
     /// The sections that only this signal has, of the union of segments.
     fn merge_sections(inputs: &[Segment<Self>]) -> Result<Vec<(Tag, Vec<u8>)>, StoreError>;
 
+    /// Heap bytes of a block's facts.
+    fn facts_bytes(_facts: &Self::Facts) -> usize {
+        0
+    }
+
     /// Facts of a block whose segment's services have got new numbers.
     fn with_services(facts: &Self::Facts, numbers: &[u32]) -> Self::Facts;
 }

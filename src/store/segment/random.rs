@@ -45,7 +45,7 @@ impl Random {
     }
 
     fn text(&mut self) -> String {
-        match self.below(8) {
+        match self.below(9) {
             0 => String::new(),
             1 => format!(
                 "{:032x}",
@@ -64,6 +64,12 @@ impl Random {
                 self.below(500)
             ),
             6 => "x".repeat(self.below(300) as usize),
+            7 => format!(
+                r#"{{"msg":"{}","n":{},"ok":[true,"{}"]}}"#,
+                self.pick(&["a b", "", "\\\"7\\\""]),
+                self.below(99),
+                self.below(9)
+            ),
             _ => self
                 .pick(&["ok", "GET", "POST", "alpha", "beta"])
                 .to_owned(),

@@ -184,7 +184,7 @@ fn a_newer_format_is_refused_by_name() {
     (bytes[8], bytes[tail]) = (9, 9);
     let refused = Files::new().open::<Logs>("a.seg", &bytes);
     let refused = refused.expect_err("format 9 is not known").to_string();
-    assert!(refused.contains("format 9, newest known 1"), "{refused}");
+    assert!(refused.contains("format 9, newest known 2"), "{refused}");
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -223,6 +223,15 @@ fn files_of_format_1_are_read() {
     let expected = read_logs(&new).expect("just sealed");
     assert_eq!(expected.len(), 60);
     assert_eq!(read_logs(&old).expect("format 1 stays readable"), expected);
+    let mut bytes = Vec::new();
+    merge(&[old, new], &mut bytes).expect("format 1 merges with format 2");
+    let both: LogSegment = files.open("both.seg", &bytes).expect("just merged");
+    both.verify().expect("just merged");
+    let twice: Vec<_> = expected
+        .iter()
+        .flat_map(|row| [row.clone(), row.clone()])
+        .collect();
+    assert_eq!(read_logs(&both).expect("just merged"), twice);
     let old: SpanSegment = open_fixture("segment-spans-v1.seg");
     old.verify().expect("format 1 stays readable");
     let chunk = SpanChunk::parse(fixture_request("segment-spans.otlp")).expect("sound");

@@ -145,6 +145,14 @@ impl Place {
 impl Layout {
     /// `slots_of` gives the slots of a shape.
     pub(crate) fn of<'a>(shapes: &Groups, slots_of: impl Fn(u32) -> &'a [Slot]) -> Layout {
+        Layout::by_rows(shapes, |shape, _| slots_of(shape))
+    }
+
+    /// As [`Layout::of`], where the slots of a shape depend on how many rows it has.
+    pub(crate) fn by_rows<'a>(
+        shapes: &Groups,
+        slots_of: impl Fn(u32, usize) -> &'a [Slot],
+    ) -> Layout {
         let mut layout = Layout {
             groups: shapes.groups.clone(),
             ranks: shapes.ranks.clone(),
@@ -152,7 +160,7 @@ impl Layout {
         };
         let mut numbers: HashMap<Slot, u32> = HashMap::new();
         for (&shape, &n_rows) in shapes.shapes.iter().zip(&shapes.n_rows) {
-            let slots = slots_of(shape);
+            let slots = slots_of(shape, n_rows);
             let mut places: Vec<Place> = Vec::with_capacity(slots.len());
             for slot in slots {
                 let column = *numbers.entry(*slot).or_insert_with(|| {
@@ -276,6 +284,11 @@ impl Values {
             });
         }
         Ok(Values { layout, columns })
+    }
+
+    /// Whether columns were read at all.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.layout.groups.is_empty()
     }
 
     /// The values of a row in the order of its shape's slots; none when nothing was read.

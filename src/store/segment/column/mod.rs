@@ -204,6 +204,13 @@ pub(crate) struct Decoder<'a> {
     bits: Cursor<'a>,
 }
 
+impl Decoder<'_> {
+    /// Whether all columns have been read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.codes.is_empty()
+    }
+}
+
 /// Refuses a count that no writer makes, before memory is taken for it.
 fn check_count(n: usize) -> Result<(), Damage> {
     if n > VALUES_MAX {

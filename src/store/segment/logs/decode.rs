@@ -7,16 +7,17 @@ use crate::model::record::Lifted;
 use crate::model::{
     Attr, LogView, ResourceView, ScopeView, Severity, SpanId, Timestamp, TraceId, ValueRef,
 };
-use crate::store::{LogColumns, StoreError};
+use crate::store::filter::LogFilter;
+use crate::store::{LogColumns, StoreError, Template};
 
-use super::super::column::strings::{Strings, Texts};
 use super::super::column::{Decoder, ints, push_hex};
 use super::super::cursor::Damage;
 use super::super::dictionary::{Dictionary, GroupViews, check_numbers};
 use super::super::times;
 use super::super::values::{Groups, Kind, Layout, Slot, Values};
-use super::encode::{OWN_SPAN, OWN_TRACE};
-use super::shape::LogShape;
+use super::encode::{OWN_SPAN, OWN_SPAN_VARIABLE, OWN_TRACE, OWN_TRACE_VARIABLE};
+use super::shape::{LogColumnsShape, LogShape};
+use super::verdict::{ASK, NO, Verdicts};
 use super::{LogBlock, family};
 
 /// The columns of one block; those not asked for are empty.
@@ -30,8 +31,6 @@ struct Columns {
     trace_ids: Vec<Option<TraceId>>,
     span_ids: Vec<Option<SpanId>>,
     bodies: Values,
-    /// Bodies that are texts, with the records' own ids put back.
-    body_texts: Texts,
     attributes: Values,
     raw: Values,
 }
@@ -41,11 +40,57 @@ pub(super) fn for_each(
     wanted: LogColumns,
     each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    let part = block.entry().part;
-    let dictionary = block.segment.dictionary(&block.loaded, part)?;
+    let dictionary = block.dictionary()?;
     let columns = read(block, dictionary, wanted)?;
     let corrupt = block.segment.frame().corrupt(block.entry().offset);
-    show(dictionary, &columns, each).map_err(corrupt)
+    show(dictionary, &columns, &|_| true, &mut |_, log| each(log)).map_err(corrupt)
+}
+
+/// Calls `each` with the rows numbered in `rows`, which rise, until it breaks.
+pub(super) fn rows(
+    block: &LogBlock,
+    rows: &[u32],
+    each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let dictionary = block.dictionary()?;
+    let columns = read(block, dictionary, LogColumns::ALL)?;
+    let corrupt = block.segment.frame().corrupt(block.entry().offset);
+    let wanted = |row: usize| rows.binary_search(&(row as u32)).is_ok();
+    show(dictionary, &columns, &wanted, &mut |_, log| each(log)).map_err(corrupt)
+}
+
+/// Calls `each` with the numbers and views of the rows that pass, until it breaks. Reads as little as
+/// decides: nothing where no shape can match, and what the filter itself looks at only where it has to
+/// be asked row by row. Says whether anything was read.
+pub(super) fn matching(
+    block: &LogBlock,
+    filter: &LogFilter<'_>,
+    shown: LogColumns,
+    each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
+) -> Result<bool, StoreError> {
+    let dictionary = block.dictionary()?;
+    let verdicts = Verdicts::of(block, dictionary, filter);
+    if verdicts.are_all(NO) {
+        return Ok(false);
+    }
+    let corrupt = block.segment.frame().corrupt(block.entry().offset);
+    let asks = verdicts.any(ASK);
+    let wanted = if asks {
+        shown.with(filter.columns)
+    } else {
+        shown
+    };
+    let columns = read(block, dictionary, wanted)?;
+    let verdict = |row: usize| verdicts.get(columns.shapes[row]);
+    let passes = |row: usize| verdict(row) != NO && (filter.open)(Timestamp(columns.at[row]));
+    show(dictionary, &columns, &passes, &mut |row, log| {
+        if verdict(row as usize) == ASK && !(filter.matches)(log) {
+            return ControlFlow::Continue(());
+        }
+        each(row, log)
+    })
+    .map_err(corrupt)?;
+    Ok(true)
 }
 
 fn read(
@@ -79,8 +124,12 @@ fn read(
         Values::read(layout, &mut unpack(tag)?.reader()).map_err(&corrupt)
     };
     if body {
-        columns.bodies = values(family::BODY, LogShape::body_slots)?;
-        columns.restore_texts(dictionary).map_err(&corrupt)?;
+        let layout = Layout::by_rows(&groups, |shape, n_rows| {
+            dictionary.shapes[shape as usize].body_slots(n_rows)
+        });
+        check_templates(dictionary, groups.shapes()).map_err(&corrupt)?;
+        let unpacked = unpack(family::BODY)?;
+        columns.bodies = Values::read(layout, &mut unpacked.reader()).map_err(&corrupt)?;
     }
     if wanted.has(LogColumns::ATTRIBUTES) {
         columns.attributes = values(family::ATTRIBUTES, LogShape::attribute_slots)?;
@@ -138,30 +187,78 @@ impl Columns {
         Ok(())
     }
 
-    fn restore_texts(&mut self, dictionary: &Dictionary<LogShape>) -> Result<(), Damage> {
-        let mut texts = Strings::default();
-        let mut text = Vec::new();
-        for row in 0..self.shapes.len() {
-            let shape = &dictionary.shapes[self.shapes[row] as usize];
-            let is_text = shape.columns.as_ref().is_some_and(|c| c.body == Kind::Str);
-            text.clear();
-            if let (true, Some(ValueRef::Bytes(marked))) = (is_text, self.bodies.row(row).next()) {
-                put_unmarked(&mut text, marked, self.trace_ids[row], self.span_ids[row])?;
+    /// The body of a row; a text is put together in `text`.
+    fn body<'c>(
+        &'c self,
+        row: usize,
+        shape: &LogColumnsShape,
+        dictionary: &Dictionary<LogShape>,
+        text: &'c mut Vec<u8>,
+    ) -> Result<ValueRef<'c>, Damage> {
+        let mut values = self.bodies.row(row);
+        let trace = self.trace_ids.get(row).copied().flatten();
+        let span = self.span_ids.get(row).copied().flatten();
+        match (shape.template, values.next()) {
+            (_, None) if shape.template.is_none() || !self.bodies.is_read() => {
+                return Ok(ValueRef::Empty);
             }
-            texts.push(&text)?;
+            (Some(template), first) => {
+                text.clear();
+                let values = first.into_iter().chain(values);
+                let template = Template::new(dictionary.text(template));
+                put_text(text, template, values, trace, span)?;
+            }
+            (None, Some(ValueRef::Bytes(marked))) if shape.body == Kind::Str => {
+                text.clear();
+                put_unmarked(text, marked, trace, span)?;
+            }
+            (None, value) => return Ok(value.unwrap_or(ValueRef::Empty)),
         }
-        self.body_texts = texts.into_texts()?;
-        Ok(())
-    }
-
-    fn body(&self, row: usize, kind: Kind) -> ValueRef<'_> {
-        match self.bodies.row(row).next() {
-            Some(_) if kind == Kind::Str => ValueRef::Str(self.body_texts.get(row)),
-            Some(value) => value,
-            None => ValueRef::Empty,
-        }
+        let not_text = Damage("a body is not UTF-8");
+        let text = std::str::from_utf8(text).map_err(|_| not_text)?;
+        Ok(ValueRef::Str(text))
     }
 }
+
+/// A reader of one row relies on it: every template of the block has as many variables as its shape.
+fn check_templates(dictionary: &Dictionary<LogShape>, shapes: &[u32]) -> Result<(), Damage> {
+    for shape in shapes {
+        let columns = dictionary.shapes[*shape as usize].columns.as_ref();
+        let fits = columns.is_none_or(|columns| {
+            columns.template.is_none_or(|template| {
+                Template::new(dictionary.text(template)).n_variables() == columns.n_variables()
+            })
+        });
+        if !fits {
+            return Err(Damage("a shape and its template differ in their variables"));
+        }
+    }
+    Ok(())
+}
+
+/// Appends the text of a template with its variables in their places.
+fn put_text<'v>(
+    out: &mut Vec<u8>,
+    template: Template<'_>,
+    mut values: impl Iterator<Item = ValueRef<'v>>,
+    trace: Option<TraceId>,
+    span: Option<SpanId>,
+) -> Result<(), Damage> {
+    for (place, literal) in template.literals().enumerate() {
+        if place > 0 {
+            match values.next() {
+                Some(ValueRef::Str(OWN_TRACE_VARIABLE)) => push_hex(out, &trace.ok_or(NO_ID)?.0),
+                Some(ValueRef::Str(OWN_SPAN_VARIABLE)) => push_hex(out, &span.ok_or(NO_ID)?.0),
+                Some(ValueRef::Str(value)) => out.extend_from_slice(value.as_bytes()),
+                _ => return Err(Damage("a template lacks a variable")),
+            }
+        }
+        out.extend_from_slice(literal.as_bytes());
+    }
+    Ok(())
+}
+
+const NO_ID: Damage = Damage("a body refers to an id that its record does not have");
 
 /// Appends a body's text with the hexadecimal of own ids in place of their marks.
 fn put_unmarked(
@@ -170,14 +267,13 @@ fn put_unmarked(
     trace: Option<TraceId>,
     span: Option<SpanId>,
 ) -> Result<(), Damage> {
-    let no_id = Damage("a body refers to an id that its record does not have");
     let mut rest = marked;
     while let Some(at) = memchr::memchr2(OWN_TRACE, OWN_SPAN, rest) {
         out.extend_from_slice(&rest[..at]);
         if rest[at] == OWN_TRACE {
-            push_hex(out, &trace.ok_or(no_id)?.0);
+            push_hex(out, &trace.ok_or(NO_ID)?.0);
         } else {
-            push_hex(out, &span.ok_or(no_id)?.0);
+            push_hex(out, &span.ok_or(NO_ID)?.0);
         }
         rest = &rest[at + 1..];
     }
@@ -188,7 +284,8 @@ fn put_unmarked(
 fn show(
     dictionary: &Dictionary<LogShape>,
     columns: &Columns,
-    each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+    wanted: &dyn Fn(usize) -> bool,
+    each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
 ) -> Result<(), Damage> {
     let shapes = columns.shapes.iter();
     let groups = GroupViews::read(
@@ -196,8 +293,8 @@ fn show(
         columns.resources.iter().copied(),
         shapes.map(|shape| dictionary.shapes[*shape as usize].scope),
     )?;
-    let mut attributes: Vec<Attr<'_>> = Vec::new();
-    for row in 0..columns.shapes.len() {
+    let (mut attributes, mut body): (Vec<Attr<'_>>, _) = (Vec::new(), Vec::new());
+    for row in (0..columns.shapes.len()).filter(|row| wanted(*row)) {
         let shape = &dictionary.shapes[columns.shapes[row] as usize];
         let resource = groups.resource(columns.resources[row]);
         let scope = groups.scope(shape.scope);
@@ -209,7 +306,7 @@ fn show(
                 columns
                     .attributes
                     .attributes(row, slots, text, &mut attributes);
-                each(&LogView {
+                let view = LogView {
                     resource,
                     scope,
                     at: Timestamp(columns.at[row]),
@@ -217,7 +314,7 @@ fn show(
                     observed: Timestamp(columns.observed.get(row).copied().unwrap_or_default()),
                     severity: kept.severity,
                     severity_text: text(kept.severity_text),
-                    body: columns.body(row, kept.body),
+                    body: columns.body(row, kept, dictionary, &mut body)?,
                     attributes: &attributes,
                     dropped_attributes: kept.dropped_attributes,
                     flags: kept.flags,
@@ -225,7 +322,8 @@ fn show(
                     span_id: columns.span_ids.get(row).copied().flatten(),
                     event_name: text(kept.event_name),
                     lifted: shape.lifted,
-                })
+                };
+                each(row as u32, &view)
             }
         };
         if flow.is_break() {
@@ -242,7 +340,7 @@ fn show_raw(
     lifted: Lifted,
     resource: &ResourceView<'_>,
     scope: &ScopeView<'_>,
-    each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+    each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, Damage> {
     let Some(ValueRef::Bytes(record)) = columns.raw.row(row).next() else {
         return Err(Damage("a raw record is missing"));
@@ -256,7 +354,7 @@ fn show_raw(
         .map_err(|_| Damage("a raw record is malformed"))?;
     // It was written with its lifted fields in place, so whatever is lifted now was empty then.
     let undo = |field: u8| read.lifted.has(field);
-    Ok(each(&LogView {
+    let view = LogView {
         at,
         time: if undo(Lifted::TIME) {
             Timestamp(0)
@@ -272,5 +370,6 @@ fn show_raw(
         span_id: read.span_id.filter(|_| !undo(Lifted::SPAN)),
         lifted,
         ..read
-    }))
+    };
+    Ok(each(row as u32, &view))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use memchr::memmem;
 
 use crate::model::otlp::GroupView;
-use crate::model::record::Lifted;
+use crate::model::record::{Lifted, severity_of};
 use crate::model::{LogView, ProjectId, Timestamp, TraceId, ValueRef, write};
 use crate::store::LogPrune;
 
@@ -18,13 +18,19 @@ use super::super::interner::Interner;
 use super::super::times::TimeColumn;
 use super::super::tokens::{self, Token};
 use super::super::values::{Groups, Layout, Slot, ValueRows};
-use super::shape::{self, LogShape};
-use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, LogBlockFacts, Logs};
+use super::facts::{LogBlockFacts, Steps};
+use super::shape::{self, Kept, LogShape, Template};
+use super::template::{self, Variable};
+use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, Logs};
 
-/// In a body: the hexadecimal of the record's own trace id and span id. Both bytes never occur in
-/// UTF-8.
+/// In a plain body: the hexadecimal of the record's own trace id and span id. Both bytes never occur
+/// in UTF-8.
 pub(super) const OWN_TRACE: u8 = 0xff;
 pub(super) const OWN_SPAN: u8 = 0xfe;
+
+/// The same as the whole value of a template's variable: texts with these bytes are not split.
+pub(super) const OWN_TRACE_VARIABLE: &str = "\u{1}";
+pub(super) const OWN_SPAN_VARIABLE: &str = "\u{2}";
 
 /// Numbers of a record's resource, scope and service in the part being written.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +60,8 @@ pub(super) struct LogWriter {
 struct OpenBlock {
     service: u32,
     levels: u32,
+    /// The level that counts of each row.
+    row_levels: Vec<u8>,
     shapes: Vec<u32>,
     resources: Vec<u64>,
     at: Vec<u64>,
@@ -70,6 +78,7 @@ struct OpenBlock {
 #[derive(Debug, Default)]
 struct Scratch {
     key: Vec<u8>,
+    template: Vec<u8>,
     hex: Vec<u8>,
     own_trace: OwnId,
     own_span: OwnId,
@@ -105,8 +114,14 @@ impl LogWriter {
         }
     }
 
-    /// Adds a record; `group` numbers its resource and scope.
-    pub(super) fn push(&mut self, log: &LogView<'_>, group: GroupNumbers) {
+    /// Adds a record; `group` numbers its resource and scope, `variables` are those of its body when
+    /// that is to be kept as a template.
+    pub(super) fn push(
+        &mut self,
+        log: &LogView<'_>,
+        group: GroupNumbers,
+        variables: Option<&[Variable]>,
+    ) {
         let block = &self.block;
         let full = block.shapes.len() >= BLOCK_ROWS_MAX || block.n_bytes() >= BLOCK_BYTES_MAX;
         if !block.shapes.is_empty() && (full || block.service != group.service) {
@@ -114,8 +129,9 @@ impl LogWriter {
         }
         let trace = log.trace_id.map_or(0, |id| self.traces[&id]);
         self.block.service = group.service;
+        self.block.push_row(log, group, u64::from(trace));
         self.block
-            .push(&mut self.dictionary, log, group, u64::from(trace));
+            .push_values(&mut self.dictionary, log, group.scope, variables);
     }
 
     /// Writes the open block.
@@ -139,10 +155,7 @@ impl LogWriter {
             rows: block.at.len() as u32,
             first: Timestamp(first),
             last: Timestamp(last),
-            facts: LogBlockFacts {
-                service: block.service,
-                levels: block.levels,
-            },
+            facts: block.facts(),
         });
         block.write(
             &self.dictionary,
@@ -194,18 +207,11 @@ impl OpenBlock {
         self.bodies.arena.len() + self.attributes.arena.len() + self.raw.arena.len()
     }
 
-    fn push(
-        &mut self,
-        dictionary: &mut DictionaryBuilder<LogShape>,
-        log: &LogView<'_>,
-        group: GroupNumbers,
-        trace: u64,
-    ) {
-        let key = &mut self.scratch.key;
-        let (shape, is_raw) = shape::intern(dictionary, key, group.scope, log);
-        self.shapes.push(shape);
+    fn push_row(&mut self, log: &LogView<'_>, group: GroupNumbers, trace: u64) {
         self.resources.push(u64::from(group.resource));
         self.levels |= LogPrune::bit(log.severity.level());
+        let severity = severity_of(log.severity, log.severity_text);
+        self.row_levels.push(severity.level() as u8);
         let at = log.at.0;
         self.at.push(at);
         self.times.push(at, log.time.0);
@@ -216,23 +222,70 @@ impl OpenBlock {
         self.bodies.start_row();
         self.attributes.start_row();
         self.raw.start_row();
-        if is_raw {
-            let start = self.raw.arena.len();
-            // Lifted fields are written too: the shape says which of them were not sent.
-            let whole = LogView {
-                lifted: Lifted::default(),
-                ..*log
-            };
-            write::log_record(&mut self.raw.arena, &whole);
-            self.raw.push_since(start);
-            return;
-        }
-        match log.body {
-            ValueRef::Str(text) => self.push_body_text(text, log),
-            other => self.bodies.push(other),
+    }
+
+    fn push_values(
+        &mut self,
+        dictionary: &mut DictionaryBuilder<LogShape>,
+        log: &LogView<'_>,
+        scope: u32,
+        variables: Option<&[Variable]>,
+    ) {
+        let template = variables.and_then(|variables| self.template(dictionary, log, variables));
+        let key = &mut self.scratch.key;
+        let (shape, kept) = shape::intern(dictionary, key, scope, log, template);
+        self.shapes.push(shape);
+        match (kept, log.body) {
+            (Kept::Raw, _) => return self.push_raw(log),
+            (Kept::Template, ValueRef::Str(text)) => {
+                self.push_variables(text.as_bytes(), variables.unwrap_or_default(), log);
+            }
+            (Kept::Columns, ValueRef::Str(text)) => self.push_body_text(text, log),
+            (Kept::Columns | Kept::Template, other) => self.bodies.push(other),
         }
         for attr in log.attributes {
             self.attributes.push(attr.value);
+        }
+    }
+
+    /// The template of a text with these variables; `None` when the dictionary has no room for it.
+    fn template(
+        &mut self,
+        dictionary: &mut DictionaryBuilder<LogShape>,
+        log: &LogView<'_>,
+        variables: &[Variable],
+    ) -> Option<Template> {
+        let text = log.body.as_str()?;
+        let template = &mut self.scratch.template;
+        template.clear();
+        template::put_template(template, text.as_bytes(), variables);
+        Some(Template {
+            text: dictionary.template(template)?,
+            n_variables: variables.len() as u32,
+        })
+    }
+
+    fn push_raw(&mut self, log: &LogView<'_>) {
+        let start = self.raw.arena.len();
+        // Lifted fields are written too: the shape says which of them were not sent.
+        let whole = LogView {
+            lifted: Lifted::default(),
+            ..*log
+        };
+        write::log_record(&mut self.raw.arena, &whole);
+        self.raw.push_since(start);
+    }
+
+    /// The variables of a text; the record's own ids as one byte.
+    fn push_variables(&mut self, text: &[u8], variables: &[Variable], log: &LogView<'_>) {
+        for variable in variables {
+            let value = variable.of(text);
+            let value = match (value.len(), log.trace_id, log.span_id) {
+                (32, Some(id), _) if is_hex_of(value, &id.0) => OWN_TRACE_VARIABLE.as_bytes(),
+                (16, _, Some(id)) if is_hex_of(value, &id.0) => OWN_SPAN_VARIABLE.as_bytes(),
+                _ => value,
+            };
+            self.bodies.push_bytes(value);
         }
     }
 
@@ -269,6 +322,22 @@ impl OpenBlock {
         self.bodies.push_since(start);
     }
 
+    fn facts(&self) -> LogBlockFacts {
+        let mut shapes: Vec<(u32, u32)> = self.shapes.iter().map(|shape| (*shape, 1)).collect();
+        shapes.sort_unstable();
+        shapes.dedup_by(|later, first| {
+            let same = later.0 == first.0;
+            first.1 += u32::from(same);
+            same
+        });
+        LogBlockFacts {
+            service: self.service,
+            levels: self.levels,
+            shapes: shapes.into(),
+            steps: Steps::of(&self.at, &self.row_levels),
+        }
+    }
+
     fn add_tokens(&self, block: u32, trace_ids: &[u8], tokens: &mut Vec<Token>) {
         let mut seen: Vec<u64> = self.traces.iter().copied().filter(|t| *t != 0).collect();
         seen.sort_unstable();
@@ -303,7 +372,10 @@ impl OpenBlock {
         ints::put(encoder, &self.traces);
         ints::put(encoder, &self.spans);
         finish(encoder);
-        self.bodies.put(&layout(LogShape::body_slots), encoder);
+        let bodies = Layout::by_rows(&groups, |shape, n_rows| {
+            dictionary.shapes()[shape as usize].body_slots(n_rows)
+        });
+        self.bodies.put(&bodies, encoder);
         finish(encoder);
         let attributes = layout(LogShape::attribute_slots);
         self.attributes.put(&attributes, encoder);
@@ -317,6 +389,7 @@ impl OpenBlock {
         self.scratch.own_trace = OwnId::default();
         self.scratch.own_span = OwnId::default();
         self.shapes.clear();
+        self.row_levels.clear();
         for column in [
             &mut self.resources,
             &mut self.at,
@@ -331,6 +404,17 @@ impl OpenBlock {
         self.attributes.clear();
         self.raw.clear();
     }
+}
+
+/// Whether `text` is the lower-case hexadecimal of an id.
+fn is_hex_of(text: &[u8], id: &[u8]) -> bool {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    text.chunks_exact(2).zip(id).all(|(pair, byte)| {
+        pair == [
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]
+    })
 }
 
 /// Searches that fail in a row before only one record in [`FINDS_SKIPPED`] is searched.

@@ -2,22 +2,29 @@
 
 mod decode;
 mod encode;
+mod facts;
+mod miner;
 mod seal;
 mod shape;
+mod template;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::model::{LogView, TimeRange, Timestamp};
+use crate::model::{Level, LogView, TimeRange, Timestamp};
+use crate::store::filter::LogFilter;
 use crate::store::{LogColumns, LogPrune, StoreError};
 
-use super::column::{Decoder, Encoder, ints};
+use super::column::{Decoder, Encoder};
 use super::cursor::{Cursor, Damage};
+use super::dictionary::Dictionary;
 use super::directory::Block;
 use super::file::Tag;
 use super::{Format, Loaded, Segment};
+use facts::LogBlockFacts;
 use shape::LogShape;
 
 pub(crate) use seal::seal;
@@ -49,14 +56,6 @@ pub(crate) struct Logs;
 
 pub(crate) type LogSegment = Segment<Logs>;
 
-/// What the directory says of a log block.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LogBlockFacts {
-    service: u32,
-    /// One bit per level, as in [`LogPrune`].
-    levels: u32,
-}
-
 impl Format for Logs {
     const MAGIC: [u8; 8] = *b"WPsegLOG";
     const FAMILIES: &'static [u8] = &[
@@ -71,12 +70,7 @@ impl Format for Logs {
     type Shape = LogShape;
 
     fn put_facts(blocks: &[Block<LogBlockFacts>], encoder: &mut Encoder) {
-        let column = |field: fn(&LogBlockFacts) -> u32| -> Vec<u64> {
-            let facts = blocks.iter().map(|block| &block.facts);
-            facts.map(|facts| u64::from(field(facts))).collect()
-        };
-        ints::put(encoder, &column(|facts| facts.service));
-        ints::put(encoder, &column(|facts| facts.levels));
+        facts::put(blocks, encoder);
     }
 
     fn read_facts(
@@ -84,18 +78,11 @@ impl Format for Logs {
         n: usize,
         n_services: usize,
     ) -> Result<Vec<LogBlockFacts>, Damage> {
-        let services = ints::decode(decoder, n)?;
-        let levels = ints::decode(decoder, n)?;
-        if services.iter().any(|service| *service >= n_services as u64) {
-            return Err(Damage("a block names a service that is not there"));
-        }
-        let facts = services.iter().zip(levels);
-        Ok(facts
-            .map(|(service, levels)| LogBlockFacts {
-                service: *service as u32,
-                levels: levels as u32,
-            })
-            .collect())
+        facts::read(decoder, n, n_services)
+    }
+
+    fn facts_bytes(facts: &LogBlockFacts) -> usize {
+        facts.heap_bytes()
     }
 
     fn read_shape(
@@ -113,7 +100,7 @@ impl Format for Logs {
     fn with_services(facts: &LogBlockFacts, numbers: &[u32]) -> LogBlockFacts {
         LogBlockFacts {
             service: numbers[facts.service as usize],
-            ..*facts
+            ..facts.clone()
         }
     }
 }
@@ -190,7 +177,7 @@ impl LogBlock {
         self.entry().rows as usize
     }
 
-    #[cfg(test)]
+    /// Of all its records.
     pub(crate) fn service(&self) -> &str {
         &self.loaded.directory.services[self.entry().facts.service as usize]
     }
@@ -211,5 +198,49 @@ impl LogBlock {
         each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         decode::for_each(self, columns, each)
+    }
+
+    /// Calls `each` with the number and the view of every record that passes, in order of time, until
+    /// it breaks. False when the directory told that there is none.
+    ///
+    /// # Errors
+    /// As [`LogBlock::for_each`].
+    pub(crate) fn matching(
+        &self,
+        filter: &LogFilter<'_>,
+        shown: LogColumns,
+        each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
+    ) -> Result<bool, StoreError> {
+        decode::matching(self, filter, shown, each)
+    }
+
+    /// Calls `each` with the records numbered in `rows`, which rise, until it breaks.
+    ///
+    /// # Errors
+    /// As [`LogBlock::for_each`].
+    pub(crate) fn rows_at(
+        &self,
+        rows: &[u32],
+        each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        decode::rows(self, rows, each)
+    }
+
+    /// Counts the records that pass by time and level, if that needs no reading.
+    ///
+    /// # Errors
+    /// The dictionary cannot be read or is damaged.
+    pub(crate) fn tally(
+        &self,
+        filter: &LogFilter<'_>,
+        range: TimeRange,
+        width_ns: u64,
+        each: &mut dyn FnMut(Timestamp, Level, u64),
+    ) -> Result<bool, StoreError> {
+        verdict::tally(self, filter, range, width_ns, each)
+    }
+
+    fn dictionary(&self) -> Result<&Dictionary<LogShape>, StoreError> {
+        self.segment.dictionary(&self.loaded, self.entry().part)
     }
 }

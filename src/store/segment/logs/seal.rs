@@ -10,6 +10,8 @@ use crate::store::Partition;
 use super::super::interner::Interner;
 use super::super::{Sealed, raw_bytes};
 use super::encode::{GroupNumbers, LogWriter};
+use super::miner::Miner;
+use super::template::Variable;
 
 /// Why decoding a head's record again cannot fail.
 const PARSED: &str = "LogChunk::parse has read every record of the chunk";
@@ -33,9 +35,10 @@ pub(crate) fn seal(
         .iter()
         .map(|chunk| chunk.group_views().expect(PARSED))
         .collect();
+    let texts = Texts::split(chunks);
     let rows = rows(chunks, &groups, partition);
     rows.chunk_by(|a, b| a.partition == b.partition)
-        .map(|rows| seal_partition(chunks, &groups, rows))
+        .map(|rows| seal_partition(chunks, &groups, &texts, rows))
         .collect()
 }
 
@@ -63,7 +66,40 @@ fn rows(
     rows
 }
 
-fn seal_partition(chunks: &[Arc<LogChunk>], groups: &[Vec<GroupView<'_>>], rows: &[Row]) -> Sealed {
+/// The texts of all records, split.
+#[derive(Debug)]
+struct Texts {
+    miner: Miner,
+    /// Number of the first record of each chunk.
+    starts: Vec<usize>,
+}
+
+impl Texts {
+    /// Reads the requests front to back: in the order of segments each record would miss the cache.
+    fn split(chunks: &[Arc<LogChunk>]) -> Texts {
+        let (mut miner, mut starts, mut n) = (Miner::default(), Vec::new(), 0);
+        for chunk in chunks {
+            starts.push(n);
+            n += chunk.entries.len();
+            for entry in &chunk.entries {
+                miner.add(chunk.body_text(entry).expect(PARSED));
+            }
+        }
+        miner.choose();
+        Texts { miner, starts }
+    }
+
+    fn variables(&self, chunk: usize, entry: u32) -> Option<&[Variable]> {
+        self.miner.variables(self.starts[chunk] + entry as usize)
+    }
+}
+
+fn seal_partition(
+    chunks: &[Arc<LogChunk>],
+    groups: &[Vec<GroupView<'_>>],
+    texts: &Texts,
+    rows: &[Row],
+) -> Sealed {
     let mut writer = LogWriter::new(&trace_ids(chunks, rows));
     let mut numbers: Vec<Vec<Option<GroupNumbers>>> = groups
         .iter()
@@ -79,7 +115,7 @@ fn seal_partition(chunks: &[Arc<LogChunk>], groups: &[Vec<GroupView<'_>>], rows:
             writer.group(chunk.request.project, &groups[entry.group as usize])
         });
         let log = chunk.view(entry, groups, &mut scratch).expect(PARSED);
-        writer.push(&log, group);
+        writer.push(&log, group, texts.variables(at, row.entry));
         rows_of[at] += 1;
     }
     let (bytes, facts) = writer.finish(raw_bytes(chunks, &rows_of));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::random::{Files, MIDNIGHT, day, log_request};
+use super::super::random::{Files, MIDNIGHT, Random, day, log_request};
 use super::*;
 use crate::model::otlp::Scratch;
 use crate::model::{LogChunk, LogView, TraceId, write};
@@ -226,6 +226,79 @@ fn keys_that_are_data_fall_back_to_raw_records() {
     let segment: LogSegment = files.open("raw.seg", &sealed.bytes).expect("just sealed");
     let records = of_blocks(&segment, &LogPrune::default()).expect("just sealed");
     assert_eq!(records, of_chunks(&chunks));
+}
+
+/// Objects of random words have no templates: they must cost what plain texts cost, and come back.
+#[test]
+fn texts_that_never_repeat_stay_plain() {
+    let random = &mut Random::new(5);
+    let mut word = || -> String {
+        let letters = (0..8).map(|_| char::from(b'a' + random.below(26) as u8));
+        letters.collect()
+    };
+    let mut bodies: Vec<String> = Vec::new();
+    for i in 0..2000 {
+        let pairs: Vec<String> = (0..8).map(|_| format!("\"{}\":{i}", word())).collect();
+        bodies.push(format!("{{{}}}", pairs.join(",")));
+    }
+    let total: usize = bodies.iter().map(String::len).sum();
+    let segment = seal_bodies(&bodies);
+    let dictionary = segment.loaded().expect("sealed").directory.parts[0].dictionary_len;
+    assert!(
+        dictionary < 2_000,
+        "no template is kept: {dictionary} bytes"
+    );
+    let sealed = segment.facts().bytes as usize;
+    assert!(sealed < total, "{sealed} bytes of {total} in bodies");
+}
+
+#[test]
+fn lines_that_repeat_cost_their_variables() {
+    let random = &mut Random::new(6);
+    let line = |i: u64| {
+        format!(
+            "user {} took {} ms on shard {}",
+            i,
+            random.below(900),
+            i % 7
+        )
+    };
+    let bodies: Vec<String> = (0..4000).map(line).collect();
+    let segment = seal_bodies(&bodies);
+    let loaded = segment.loaded().expect("sealed");
+    assert_eq!(
+        loaded.directory.blocks[0].facts.shapes.len(),
+        1,
+        "one template, one shape"
+    );
+    let per_row = segment.facts().bytes as f64 / 4000.0;
+    assert!(per_row < 5.0, "{per_row} bytes per record");
+}
+
+/// One segment of records with these bodies, which were compared after reading.
+fn seal_bodies(bodies: &[String]) -> LogSegment {
+    let mut writer = crate::model::write::RequestWriter::default();
+    let (resource, scope) = Default::default();
+    for (i, body) in bodies.iter().enumerate() {
+        writer.log(&LogView {
+            time: Timestamp(MIDNIGHT + i as u64 * 1_000),
+            body: crate::model::ValueRef::Str(body),
+            ..empty(&resource, &scope)
+        });
+    }
+    let request = crate::model::chunk::Request {
+        bytes: writer.finish().into(),
+        project: crate::model::ProjectId::DEFAULT,
+        received: Timestamp(MIDNIGHT),
+    };
+    let chunk = LogChunk::parse(request).expect("the request is sound");
+    let chunks = [Arc::new(chunk)];
+    let files = Files::new();
+    let sealed = super::seal(&chunks, day).remove(0);
+    let segment: LogSegment = files.open("bodies.seg", &sealed.bytes).expect("sealed");
+    let records = of_blocks(&segment, &LogPrune::default()).expect("sealed");
+    assert!(records == of_chunks(&chunks), "bodies come back");
+    segment
 }
 
 fn empty<'a>(
