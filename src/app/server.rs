@@ -21,7 +21,7 @@ use crate::query::Engine;
 use crate::receive::Receiver;
 use crate::serve::access::{self, Access};
 use crate::serve::ask::QuerySlots;
-use crate::serve::frame::{Pulse, ServiceColours, keep_pulse};
+use crate::serve::frame::{Environments, Pulse, ServiceColours, keep_pulse};
 use crate::serve::listen::{self, Room};
 use crate::serve::router;
 use crate::serve::state::{App, Shared};
@@ -185,6 +185,7 @@ fn build(
         room: Room::new(connections, metrics.clone()),
         metrics,
         pulse: Pulse::default(),
+        environments: Environments::default(),
         colours: ServiceColours::open(storage.store.database()).map_err(|e| e.to_string())?,
         sources,
         stop: CancellationToken::new(),

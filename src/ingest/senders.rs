@@ -53,6 +53,7 @@ fn collect<E>(
             sdk: sdk(&view.resource.attributes),
             sdk_version: text(&view.resource.attributes, "telemetry.sdk.version"),
             version: text(&view.resource.attributes, "service.version"),
+            environment: view.resource.environment().to_owned(),
             transport,
             signal,
             records: 0,
@@ -92,6 +93,7 @@ pub(super) fn add_rejections(
                 sdk: String::new(),
                 sdk_version: String::new(),
                 version: String::new(),
+                environment: String::new(),
                 transport,
                 signal,
                 records: 0,
@@ -105,13 +107,9 @@ pub(super) fn add_rejections(
 }
 
 fn key(resource: &ResourceView<'_>) -> SenderKey {
-    let mut instance = text(&resource.attributes, "service.instance.id");
-    if instance.is_empty() {
-        instance = text(&resource.attributes, "host.name");
-    }
     SenderKey {
         service: resource.service().to_owned(),
-        instance,
+        instance: resource.instance().to_owned(),
     }
 }
 

@@ -70,7 +70,31 @@ impl<'a> ResourceView<'a> {
             .filter(|name| !name.is_empty())
             .unwrap_or(SERVICE_UNKNOWN)
     }
+
+    /// `service.instance.id`, else `host.name`; empty when neither is told.
+    pub(crate) fn instance(&self) -> &'a str {
+        self.first_of(["service.instance.id", "host.name"])
+    }
+
+    /// `deployment.environment.name`, else its name before semantic conventions 1.27,
+    /// `deployment.environment`; empty when neither is told.
+    pub(crate) fn environment(&self) -> &'a str {
+        self.first_of(ENVIRONMENT_KEYS)
+    }
+
+    fn first_of(&self, keys: [&str; 2]) -> &'a str {
+        let text = |key| find(&self.attributes, key).and_then(ValueRef::as_str);
+        let filled = |text: &&str| !text.is_empty();
+        keys.into_iter()
+            .filter_map(text)
+            .find(filled)
+            .unwrap_or_default()
+    }
 }
+
+/// Resource attributes that name the environment, newest convention first.
+pub(crate) const ENVIRONMENT_KEYS: [&str; 2] =
+    ["deployment.environment.name", "deployment.environment"];
 
 impl<'a> ScopeView<'a> {
     pub(crate) fn parse(raw: &'a [u8], schema_url: &'a str) -> Result<ScopeView<'a>, WireError> {

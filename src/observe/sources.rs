@@ -60,6 +60,8 @@ pub(crate) struct Sender {
     pub(crate) sdk_version: String,
     /// `service.version`.
     pub(crate) version: String,
+    /// `deployment.environment.name`, told last; empty when never told.
+    pub(crate) environment: String,
     pub(crate) transport: Transport,
     pub(crate) logs: u64,
     pub(crate) spans: u64,
@@ -80,6 +82,7 @@ pub(crate) struct Seen {
     pub(crate) sdk: String,
     pub(crate) sdk_version: String,
     pub(crate) version: String,
+    pub(crate) environment: String,
     pub(crate) transport: Transport,
     pub(crate) signal: Signal,
     pub(crate) records: u64,
@@ -123,6 +126,7 @@ impl Sources {
             &mut seen.sdk,
             &mut seen.sdk_version,
             &mut seen.version,
+            &mut seen.environment,
         ] {
             text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
         }
@@ -136,6 +140,7 @@ impl Sources {
             sdk: String::new(),
             sdk_version: String::new(),
             version: String::new(),
+            environment: String::new(),
             transport: seen.transport,
             logs: 0,
             spans: 0,
@@ -155,6 +160,9 @@ impl Sources {
         sender.sdk = seen.sdk;
         sender.sdk_version = seen.sdk_version;
         sender.version = seen.version;
+        if !seen.environment.is_empty() {
+            sender.environment = seen.environment;
+        }
         for (reason, n) in seen.rejected {
             if sender.rejected.len() < REASONS_MAX || sender.rejected.contains_key(reason) {
                 *sender.rejected.entry(reason).or_default() += n;
@@ -205,6 +213,7 @@ mod tests {
             sdk: "opentelemetry rust".to_owned(),
             sdk_version: "0.33".to_owned(),
             version: "1".to_owned(),
+            environment: "prod".to_owned(),
             transport: Transport::Grpc,
             signal: Signal::Logs,
             records: 2,

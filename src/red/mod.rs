@@ -7,8 +7,11 @@ mod services;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use newest::environments;
 pub(crate) use read::{operations, services};
 pub(crate) use services::{Operations, Services};
+
+use std::collections::BTreeSet;
 
 use crate::model::Timestamp;
 
@@ -36,6 +39,22 @@ pub(crate) struct ServiceRow {
     pub(crate) logs_per_min: f64,
     /// Log records of level ERROR and FATAL.
     pub(crate) log_errors_per_min: f64,
+    /// The same length of time a day earlier; `None` where the service had no requests then.
+    pub(crate) yesterday: Option<Yesterday>,
+    /// Instances (`service.instance.id`, else `host.name`) that the newest records name.
+    pub(crate) instances: BTreeSet<String>,
+    /// There may be more instances than were looked at.
+    pub(crate) more_instances: bool,
+    /// Environments that the newest records name, empty where they name none.
+    pub(crate) environments: BTreeSet<String>,
+}
+
+/// What a service did a day before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Yesterday {
+    pub(crate) requests_per_s: f64,
+    pub(crate) error_ratio: f64,
+    pub(crate) p95_ns: u64,
 }
 
 impl ServiceRow {
@@ -54,6 +73,10 @@ impl ServiceRow {
             last_seen,
             logs_per_min: 0.0,
             log_errors_per_min: 0.0,
+            yesterday: None,
+            instances: BTreeSet::new(),
+            more_instances: false,
+            environments: BTreeSet::new(),
         }
     }
 }

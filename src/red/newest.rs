@@ -1,6 +1,7 @@
-//! What rows of spans do not have, read from the newest records: versions, exact times, log rates.
+//! What rows of spans do not have, read from the newest records: versions, exact times, log rates,
+//! instances and environments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::ServiceRow;
@@ -16,38 +17,69 @@ const UNITS_MAX: usize = 64;
 /// Services known by their logs only that are listed.
 const LOG_SERVICES_MAX: usize = 1_000;
 
+/// Instances and environments remembered of one service; past it, rows say that there are more.
+const INSTANCES_MAX: usize = 200;
+const ENVIRONMENTS_MAX: usize = 16;
+
 /// Fills in what rows of spans do not have: the version seen last, the exact time last seen, log
-/// rates, and services known by their logs only. `go_on` is asked once per unit read; false is
-/// given back when it, or damage, ended it early.
+/// rates, instances, environments, and services known by their logs only. With an `environment`,
+/// only its records count, but every record tells where its service runs. `go_on` is asked once
+/// per unit read; false is given back when it, or damage, ended it early.
 pub(super) fn fill(
     snapshot: &Snapshot,
     range: TimeRange,
+    environment: Option<&str>,
     rows: &mut Vec<ServiceRow>,
     go_on: &dyn Fn(u64, u64) -> bool,
 ) -> bool {
-    let mut newest = Newest::default();
+    let mut newest = Newest {
+        environment,
+        ..Newest::default()
+    };
     let spans_whole = newest.spans(snapshot, range, go_on);
     let (counted, logs_whole) = newest.logs(snapshot, range, go_on);
     let minutes = (counted.duration_ns().max(1)) as f64 / NANOS_PER_MINUTE as f64;
-    for (service, seen) in newest.services {
-        let at = match rows.binary_search_by(|row| row.name.as_str().cmp(&service)) {
+    for (service, at) in &newest.numbers {
+        let seen = std::mem::take(&mut newest.services[*at]);
+        let at = match rows.binary_search_by(|row| row.name.as_str().cmp(service)) {
             Ok(at) => at,
             Err(at) => {
-                rows.insert(at, ServiceRow::unseen(service, range.start()));
+                rows.insert(at, ServiceRow::unseen(service.clone(), range.start()));
                 at
             }
         };
-        rows[at].last_seen = rows[at].last_seen.max(seen.last);
-        rows[at].version = seen.version;
-        rows[at].logs_per_min = seen.logs as f64 / minutes;
+        let row = &mut rows[at];
+        row.last_seen = row.last_seen.max(seen.last);
+        row.version = seen.version;
+        row.logs_per_min = seen.logs as f64 / minutes;
+        row.more_instances = newest.left_out || seen.instances.len() >= INSTANCES_MAX;
+        row.instances = seen.instances;
+        row.environments = seen.environments;
     }
     spans_whole && logs_whole
 }
 
+/// The environments that the newest records of a range name.
+pub(crate) fn environments(snapshot: &Snapshot, range: TimeRange) -> BTreeSet<String> {
+    let mut newest = Newest::default();
+    newest.spans(snapshot, range, &|_, _| true);
+    newest.logs(snapshot, range, &|_, _| true);
+    let all = newest.services.into_iter();
+    all.flat_map(|seen| seen.environments).collect()
+}
+
 /// What the newest records say of each service.
 #[derive(Debug, Default)]
-struct Newest {
-    services: BTreeMap<String, Seen>,
+struct Newest<'a> {
+    environment: Option<&'a str>,
+    /// Place of each service in `services`.
+    numbers: BTreeMap<String, usize>,
+    services: Vec<Seen>,
+    /// The resource looked at last, as on the wire, its service, and whether its records count:
+    /// most records have the resource of the one before them.
+    before: (Vec<u8>, Option<(usize, bool)>),
+    /// Units older than those looked at exist in the range.
+    left_out: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,9 +88,11 @@ struct Seen {
     version: Option<String>,
     version_at: Timestamp,
     logs: u64,
+    instances: BTreeSet<String>,
+    environments: BTreeSet<String>,
 }
 
-impl Newest {
+impl Newest<'_> {
     fn spans(
         &mut self,
         snapshot: &Snapshot,
@@ -67,6 +101,7 @@ impl Newest {
     ) -> bool {
         let visible = snapshot.visible(Signal::Traces, range);
         let units = snapshot.spans(visible, &SpanPrune::default());
+        self.left_out |= units.len() > UNITS_MAX;
         units.iter().take(UNITS_MAX).all(|unit| {
             let mut each = |span: &SpanView<'_>| {
                 if visible.contains(span.at) {
@@ -87,6 +122,7 @@ impl Newest {
     ) -> (TimeRange, bool) {
         let visible = snapshot.visible(Signal::Logs, range);
         let units = snapshot.logs(visible, &LogPrune::default());
+        self.left_out |= units.len() > UNITS_MAX;
         // Units are sorted by their last record: what is left out lies before this.
         let left_out = units
             .get(UNITS_MAX)
@@ -107,25 +143,65 @@ impl Newest {
         (counted, whole)
     }
 
+    /// The service of a record that counts.
     fn see(&mut self, resource: &ResourceView<'_>, at: Timestamp) -> Option<&mut Seen> {
-        let service = resource.service();
-        if !self.services.contains_key(service) {
-            if self.services.len() >= LOG_SERVICES_MAX {
-                return None;
-            }
-            self.services.insert(service.to_owned(), Seen::default());
+        if self.before.0 != resource.raw || self.before.1.is_none() {
+            let number = self.number(resource)?;
+            let counts = (self.environment).is_none_or(|name| resource.environment() == name);
+            self.before = (resource.raw.to_owned(), Some((number, counts)));
+            self.services[number].learn(resource, counts, at);
         }
-        let seen = self.services.get_mut(service).expect("inserted above");
+        let (number, counts) = self.before.1?;
+        let seen = &mut self.services[number];
+        if !counts {
+            return None;
+        }
         seen.last = seen.last.max(at);
-        let version = find(&resource.attributes, "service.version").and_then(ValueRef::as_str);
-        if let Some(version) = version
-            && at >= seen.version_at
-        {
-            seen.version_at = at;
-            if seen.version.as_deref() != Some(version) {
-                seen.version = Some(version.to_owned());
-            }
+        if at > seen.version_at {
+            seen.learn_version(resource, at);
         }
         Some(seen)
+    }
+
+    fn number(&mut self, resource: &ResourceView<'_>) -> Option<usize> {
+        let service = resource.service();
+        if let Some(number) = self.numbers.get(service) {
+            return Some(*number);
+        }
+        if self.services.len() >= LOG_SERVICES_MAX {
+            return None;
+        }
+        self.services.push(Seen::default());
+        let number = self.services.len() - 1;
+        self.numbers.insert(service.to_owned(), number);
+        Some(number)
+    }
+}
+
+impl Seen {
+    fn learn(&mut self, resource: &ResourceView<'_>, counts: bool, at: Timestamp) {
+        let add = |set: &mut BTreeSet<String>, name: &str, max: usize| {
+            if !name.is_empty() && set.len() < max && !set.contains(name) {
+                set.insert(name.to_owned());
+            }
+        };
+        let environment = resource.environment();
+        add(&mut self.environments, environment, ENVIRONMENTS_MAX);
+        if counts {
+            add(&mut self.instances, resource.instance(), INSTANCES_MAX);
+            self.learn_version(resource, at);
+        }
+    }
+
+    fn learn_version(&mut self, resource: &ResourceView<'_>, at: Timestamp) {
+        let version = find(&resource.attributes, "service.version").and_then(ValueRef::as_str);
+        if let Some(version) = version
+            && at >= self.version_at
+        {
+            self.version_at = at;
+            if self.version.as_deref() != Some(version) {
+                self.version = Some(version.to_owned());
+            }
+        }
     }
 }

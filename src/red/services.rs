@@ -93,7 +93,8 @@ impl Services {
     pub(crate) fn finish(self) -> Vec<ServiceRow> {
         let (seconds, points) = (seconds(self.range), self.points);
         let row = |(name, sum): (String, Sum)| ServiceRow {
-            name,
+            // A row covers a minute; the service was seen somewhere in it.
+            last_seen: sum.last,
             requests: sum.requests,
             requests_per_s: sum.requests as f64 / seconds,
             error_ratio: sum.error_ratio(),
@@ -101,11 +102,7 @@ impl Services {
             p95_ns: sum.durations.quantile(0.95),
             p99_ns: sum.durations.quantile(0.99),
             spark: sum.spark(points),
-            version: None,
-            // A row covers a minute; the service was seen somewhere in it.
-            last_seen: sum.last,
-            logs_per_min: 0.0,
-            log_errors_per_min: 0.0,
+            ..ServiceRow::unseen(name, sum.last)
         };
         self.by_name.into_iter().map(row).collect()
     }

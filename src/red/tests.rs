@@ -94,7 +94,7 @@ fn services_have_rates_errors_durations_versions_and_logs() {
     }
     let range = TimeRange::new(ago(1800), START).expect("in order");
     let snapshot = opened.store.snapshot();
-    let answer = super::services(&snapshot, range, 1, &|_, _| true);
+    let answer = super::services(&snapshot, range, 1, None, &|_, _| true);
     assert!(!answer.partial);
     let rows: BTreeMap<_, _> = answer
         .rows

@@ -1,7 +1,7 @@
 //! Gathers what the frame of every page shows from the running server: services with their
 //! colours, errors over the range, and how we are.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -139,8 +139,54 @@ impl ServiceColours {
     }
 }
 
+/// Environments offered in the menu of every page: a team has a handful.
+const ENVIRONMENTS_MAX: usize = 50;
+/// How far back environments are looked for when the server starts.
+const LOOK_BACK_NS: u64 = 24 * 3_600_000_000_000;
+
+/// The environments that records named since the start, and in the day before it.
+#[derive(Debug, Default)]
+pub(crate) struct Environments(
+    /// Guards the names; held for one look.
+    Mutex<BTreeSet<String>>,
+);
+
+impl Environments {
+    /// Remembers names; past [`ENVIRONMENTS_MAX`] they are only found by typing them.
+    pub(crate) fn meet<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names.filter(|name| !name.is_empty()) {
+            if known.len() < ENVIRONMENTS_MAX && !known.contains(name) {
+                known.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().cloned().collect()
+    }
+}
+
+/// Learns the environments of what was kept before the start.
+async fn learn_environments(app: &App) {
+    let now = app.clock.now();
+    let range = TimeRange::new(now.saturating_sub(LOOK_BACK_NS), now);
+    let range = range.expect("a look back ends after it starts");
+    let found = app.ask("environments", move |engine, _| {
+        Ok(crate::red::environments(&engine.snapshot(), range))
+    });
+    if let Ok(found) = found.await {
+        app.environments.meet(found.iter().map(String::as_str));
+    }
+}
+
 /// Takes a reading every [`READING_INTERVAL`] until the server stops.
 pub(crate) async fn keep_pulse(app: Shared) {
+    tokio::select! {
+        () = app.stop.cancelled() => return,
+        () = learn_environments(&app) => {}
+    }
     let mut interval = tokio::time::interval(READING_INTERVAL);
     loop {
         tokio::select! {
@@ -158,11 +204,17 @@ impl App {
         let senders = self.sources.senders();
         self.colours
             .meet(senders.iter().map(|(key, _)| key.service.as_str()));
+        self.environments.meet(
+            senders
+                .iter()
+                .map(|(_, sender)| sender.environment.as_str()),
+        );
         let beat = self
             .pulse
             .beat(&self.metrics, self.started, self.clock.now());
         ShellData {
             services: self.colours.all(),
+            environments: self.environments.all(),
             errors: Vec::new(),
             health: self.health(beat),
             account: None,

@@ -11,7 +11,7 @@ pub(crate) struct PageUrl {
 }
 
 /// What follows the reader from page to page.
-pub(crate) const CARRIED: [&str; 4] = ["start", "end", "svc", "refresh"];
+pub(crate) const CARRIED: [&str; 5] = ["start", "end", "env", "svc", "refresh"];
 
 impl PageUrl {
     /// `query` is the raw query string, without `?`.

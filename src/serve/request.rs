@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use crate::model;
+use crate::model::record::ENVIRONMENT_KEYS;
 use crate::serve::format::Zone;
 use crate::serve::page_url::PageUrl;
 use crate::serve::range::{PageRange, RangeError};
@@ -98,11 +99,26 @@ impl PageRequest {
         self.url.get("svc")
     }
 
-    /// The scope as a term of the query language, to be ANDed before the page's own query.
+    /// The one environment the reader looks at, if any.
+    pub(crate) fn environment(&self) -> Option<&str> {
+        self.url.get("env")
+    }
+
+    /// The scope as text of the query language, to be ANDed before the page's own query.
     pub(crate) fn scope_query(&self) -> Option<String> {
-        let escaped = |name: &str| name.replace('\\', "\\\\").replace('"', "\\\"");
-        self.service()
-            .map(|name| format!("service:\"{}\"", escaped(name)))
+        let quoted =
+            |name: &str| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+        let mut terms = Vec::new();
+        if let Some(name) = self.environment() {
+            let name = quoted(name);
+            let either = ENVIRONMENT_KEYS.map(|key| format!("resource.{key}:{name}"));
+            terms.push(format!("({})", either.join(" OR ")));
+        }
+        terms.extend(
+            self.service()
+                .map(|name| format!("service:{}", quoted(name))),
+        );
+        (!terms.is_empty()).then(|| terms.join(" "))
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Section {
 pub(crate) struct ShellData {
     /// Names with the persisted index of their colour.
     pub(crate) services: Vec<(String, u32)>,
+    /// Environments that senders named.
+    pub(crate) environments: Vec<String>,
     /// Errors per bucket over the page's range, oldest first, at best [`RIBBON_BARS`] of them;
     /// empty where nothing was counted.
     pub(crate) errors: Vec<u64>,
@@ -82,6 +84,7 @@ pub(crate) struct Shell {
     pub(crate) rail: Vec<RailItem>,
     pub(crate) carried: Vec<(String, String)>,
     pub(crate) range: RangeView,
+    pub(crate) environments: Option<ScopeView>,
     pub(crate) scope: ScopeView,
     pub(crate) refresh: RefreshView,
     pub(crate) ribbon: Ribbon,
@@ -118,7 +121,7 @@ pub(crate) struct RangeView {
 pub(crate) struct ScopeView {
     pub(crate) chosen: String,
     pub(crate) all: MenuLink,
-    pub(crate) services: Vec<MenuLink>,
+    pub(crate) choices: Vec<MenuLink>,
 }
 
 pub(crate) struct RefreshView {
@@ -158,6 +161,7 @@ impl Shell {
             rail: rail(&page.url, section),
             carried: carried_fields(&page.url),
             range: range_view(page),
+            environments: environment_view(&page.url, &data.environments),
             scope: scope_view(&page.url, &data.services),
             refresh: refresh_view(&page.url),
             ribbon: ribbon(page, &data.errors),
@@ -258,12 +262,40 @@ fn scope_view(url: &PageUrl, services: &[(String, u32)]) -> ScopeView {
             current: chosen.is_empty(),
             class: "",
         },
-        services: services
+        choices: services
             .iter()
             .take(SERVICES_LISTED_MAX)
             .map(link)
             .collect(),
     }
+}
+
+/// `None` where nobody names an environment and none is asked for.
+fn environment_view(url: &PageUrl, known: &[String]) -> Option<ScopeView> {
+    let chosen = url.get("env");
+    if known.is_empty() && chosen.is_none() {
+        return None;
+    }
+    let bare = url.without("cursor");
+    let link = |name: &str| MenuLink {
+        href: bare.with("env", name).to_string(),
+        text: name.to_owned(),
+        current: chosen == Some(name),
+        class: "",
+    };
+    // The one in the address is listed also when its records are gone.
+    let foreign = chosen.filter(|name| !known.iter().any(|listed| listed == name));
+    let names = known.iter().map(String::as_str).chain(foreign);
+    Some(ScopeView {
+        chosen: chosen.unwrap_or("all").to_owned(),
+        all: MenuLink {
+            href: bare.without("env").to_string(),
+            text: "all environments".to_owned(),
+            current: chosen.is_none(),
+            class: "",
+        },
+        choices: names.map(link).collect(),
+    })
 }
 
 fn refresh_view(url: &PageUrl) -> RefreshView {
@@ -338,6 +370,7 @@ mod tests {
         let page = PageRequest::new(PageUrl::new("/logs", query), &HeaderMap::new(), NOW_NS);
         let data = ShellData {
             services: vec![("shop".to_owned(), 1)],
+            environments: vec!["prod".to_owned()],
             ..ShellData::default()
         };
         Shell::new(&page, Section::Logs, "Logs", data)
@@ -345,15 +378,18 @@ mod tests {
 
     #[test]
     fn range_and_scope_follow_to_every_page() {
-        let shell = shell("query=x&start=6h&svc=shop&cursor=9");
+        let shell = shell("query=x&start=6h&svc=shop&env=prod&cursor=9");
         let hrefs: Vec<_> = shell.rail.iter().map(|item| item.href.as_str()).collect();
-        assert_eq!(hrefs[1], "/traces?start=6h&svc=shop");
+        assert_eq!(hrefs[1], "/traces?start=6h&svc=shop&env=prod");
         assert!(shell.rail[2].active);
         assert_eq!(
-            shell.scope.services[0].href,
-            "/logs?query=x&start=6h&svc=shop"
+            shell.scope.choices[0].href,
+            "/logs?query=x&start=6h&svc=shop&env=prod"
         );
-        assert_eq!(shell.scope.all.href, "/logs?query=x&start=6h");
+        assert_eq!(shell.scope.all.href, "/logs?query=x&start=6h&env=prod");
+        let environments = shell.environments.expect("one is known");
+        assert_eq!(environments.all.href, "/logs?query=x&start=6h&svc=shop");
+        assert!(environments.choices[0].current && environments.choices.len() == 1);
         assert!(
             shell
                 .range
@@ -363,7 +399,11 @@ mod tests {
         );
         assert_eq!(
             shell.range.fields,
-            [("query".into(), "x".into()), ("svc".into(), "shop".into())]
+            [
+                ("query".into(), "x".into()),
+                ("svc".into(), "shop".into()),
+                ("env".into(), "prod".into())
+            ]
         );
     }
 

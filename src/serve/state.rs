@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, hex};
 use super::ask::QuerySlots;
 use super::error::{Audience, Failure, Target};
-use super::frame::{Pulse, ServiceColours};
+use super::frame::{Environments, Pulse, ServiceColours};
 use super::listen::Room;
 use crate::config::Settings;
 use crate::model::{Signal, Timestamp};
@@ -34,6 +34,7 @@ pub(crate) struct App {
     pub(crate) sources: Arc<Sources>,
     pub(crate) pulse: Pulse,
     pub(crate) colours: ServiceColours,
+    pub(crate) environments: Environments,
     /// Connections that all listeners may hold.
     pub(crate) room: Room,
     /// Cancelled when the server stops: streams without an end watch it.
@@ -83,6 +84,7 @@ impl App {
             sources,
             pulse: Pulse::default(),
             colours,
+            environments: Environments::default(),
             stop: CancellationToken::new(),
             started: clock.now(),
             request_ids: AtomicU64::new(0),

@@ -22,7 +22,7 @@ pub(crate) async fn list(
                 control.scanned(rows, bytes);
                 control.check().is_ok()
             };
-            Ok(red::services(&engine.snapshot(), range, 1, &go_on))
+            Ok(red::services(&engine.snapshot(), range, 1, None, &go_on))
         })
         .await?;
     let row = |row: &ServiceRow| {

@@ -33,6 +33,8 @@ struct ServicePage {
     slowest: String,
     logs: String,
     partial: bool,
+    /// The environment that the links keep to, which the figures cannot.
+    environment: Option<String>,
 }
 
 /// The operations of one place: entered from outside, or inside.
@@ -86,6 +88,7 @@ pub(crate) async fn show(
         ),
         logs: to("/logs", ""),
         partial: !whole,
+        environment: page.environment().map(str::to_owned),
         shell: Shell::new(&page, Section::Overview, &name, data),
         name,
     }))
