@@ -177,6 +177,41 @@ impl Count<'_> {
     }
 }
 
+impl Histogram {
+    /// The same counts in at most `buckets` wider buckets, of a width that the narrow ones fill.
+    pub(crate) fn joined(self, buckets: usize) -> Histogram {
+        let (Some(first), Some(last)) = (self.buckets.first(), self.buckets.last()) else {
+            return self;
+        };
+        let (first, last) = (first.start.0, last.start.0);
+        let fits = |width: &&u64| {
+            let count = last / **width - first / **width + 1;
+            width.is_multiple_of(self.bucket_ns) && count <= buckets as u64
+        };
+        let Some(&width_ns) = WIDTHS.iter().find(fits) else {
+            return self;
+        };
+        let mut joined: Vec<Bucket> = Vec::with_capacity(buckets);
+        for narrow in self.buckets {
+            match joined.last_mut() {
+                Some(wide) if wide.start.0 / width_ns == narrow.start.0 / width_ns => {
+                    wide.end = narrow.end;
+                    wide.count += narrow.count;
+                    for (sum, count) in wide.by.iter_mut().zip(narrow.by) {
+                        *sum += count;
+                    }
+                }
+                _ => joined.push(narrow),
+            }
+        }
+        Histogram {
+            bucket_ns: width_ns,
+            buckets: joined,
+            ..self
+        }
+    }
+}
+
 /// A record counts once, by the first of its values.
 fn count_field(field: &FieldReader, log: &LogView<'_>, bucket: usize, counts: &mut Counts) {
     let mut counted = false;

@@ -146,6 +146,15 @@ impl PageRange {
         }
     }
 
+    /// [`PageRange::label`] within a sentence, after "in": `the last 1 h`, `13:04 – 14:04`.
+    pub(crate) fn in_words(&self, zone: &Zone) -> String {
+        let label = self.label(zone);
+        match label.strip_prefix("Last ") {
+            Some(length) => format!("the last {length}"),
+            None => label.to_lowercase(),
+        }
+    }
+
     /// `13:04 – 14:04`, with the date where it is not one day.
     pub(crate) fn ends(&self, zone: &Zone) -> String {
         let day = |ns| zone.print(ns, "%Y-%m-%d");

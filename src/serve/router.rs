@@ -241,6 +241,7 @@ fn people(routes: Routes) -> Routes {
         )
         .at(Policy::Public, "/logout", post(login::leave))
         .at(Policy::Page, "/logs", get(pages::logs::page))
+        .at(Policy::Page, "/logs/facets", get(pages::logs::facets))
         .at(Policy::Page, "/logs/{id}", get(pages::logs::record))
         .at(Policy::Page, "/traces", get(pages::traces::page))
         .at(Policy::Page, "/search", get(pages::search::search))

@@ -104,6 +104,8 @@ pub(crate) struct RailItem {
 
 pub(crate) struct RangeView {
     pub(crate) label: String,
+    /// The same within a sentence.
+    pub(crate) words: String,
     pub(crate) ends: String,
     pub(crate) start_text: String,
     pub(crate) end_text: String,
@@ -224,6 +226,7 @@ fn range_view(page: &PageRequest) -> RangeView {
     };
     RangeView {
         label: range.label(&page.zone),
+        words: range.in_words(&page.zone),
         ends: range.ends(&page.zone),
         start_text: range.start_text.clone(),
         end_text: range.end_text.clone(),

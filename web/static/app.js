@@ -153,7 +153,10 @@ if (refresh > 0) {
   setInterval(() => {
     const busy = document.hidden || typing(document.activeElement) || !getSelection().isCollapsed;
     if (!busy && !document.querySelector("dialog[open],details.menu[open]")) {
-      htmx.ajax("GET", location.href, { target: "#main", select: "#main", swap: "outerMorph" });
+      const url = new URL(location.href);
+      // What a part of the page brought later comes with the page itself.
+      if (document.getElementById("facets") && !url.searchParams.has("fields")) url.searchParams.set("fields", "some");
+      htmx.ajax("GET", url.href, { target: "#main", select: "#main", swap: "outerMorph" });
     }
   }, refresh * 1000);
 }

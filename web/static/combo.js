@@ -6,6 +6,29 @@ const LISTED_MAX = 12;
 /** Milliseconds of rest before the server is asked. */
 const REST_MS = 120;
 
+/** Queries remembered by this browser for each page, newest first, and how long one may be. */
+const REMEMBERED_MAX = 30;
+const REMEMBERED_CHARS_MAX = 500;
+/** Of those, offered at once. */
+const OFFERED_MAX = 8;
+
+const remembered = {
+  key: `queries:${location.pathname}`,
+  all() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(this.key) ?? "[]");
+      return Array.isArray(kept) ? kept.filter((query) => typeof query === "string").slice(0, REMEMBERED_MAX) : [];
+    } catch { return []; }
+  },
+  add(query) {
+    if (!query || query.length > REMEMBERED_CHARS_MAX) return;
+    this.write([query, ...this.all().filter((kept) => kept !== query)].slice(0, REMEMBERED_MAX));
+  },
+  write(queries) {
+    try { localStorage.setItem(this.key, JSON.stringify(queries)); } catch { /* private mode */ }
+  },
+};
+
 // The API counts characters; strings here count UTF-16 units.
 const length = (text) => [...text].length;
 const unitsOf = (text, characters) => [...text].slice(0, characters).join("").length;
@@ -29,6 +52,13 @@ function setUp(form) {
   for (const [name, value] of Object.entries({
     role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id,
   })) field.setAttribute(name, value);
+
+  // Only queries that a person sent and that worked are remembered.
+  try {
+    const sent = sessionStorage.getItem(remembered.key);
+    if (sent !== null && !form.classList.contains("bad") && sent === form.querySelector("[name=last]").value) remembered.add(sent);
+    sessionStorage.removeItem(remembered.key);
+  } catch { /* private mode */ }
 
   let options = [];
   let chosen = -1;
@@ -71,7 +101,7 @@ function setUp(form) {
       label.textContent = option.label;
       item.append(label);
       const note = document.createElement("small");
-      note.textContent = option.count == null ? option.kind : Number(option.count).toLocaleString("en").replaceAll(",", "\u2009");
+      note.textContent = option.query ? "recent" : option.count == null ? option.kind : Number(option.count).toLocaleString("en").replaceAll(",", "\u2009");
       item.append(note);
       item.addEventListener("pointerdown", (event) => { event.preventDefault(); take(at); });
       return item;
@@ -85,6 +115,8 @@ function setUp(form) {
   /** Puts a completion in place of what it replaces; offsets are characters of the whole query. */
   function take(index) {
     const option = options[index];
+    if (option.forget) { remembered.write([]); return close(); }
+    if (option.query) return retake(option.query);
     const head = before();
     const query = head + field.value;
     const [from, to] = option.replace.map((offset) => unitsOf(query, offset) - head.length);
@@ -99,10 +131,30 @@ function setUp(form) {
     ask();
   }
 
+  /** A remembered query takes the place of everything in the bar. */
+  function retake(query) {
+    for (const chip of form.querySelectorAll(".chip")) chip.remove();
+    field.value = query;
+    field.placeholder = "";
+    field.setSelectionRange(query.length, query.length);
+    mistakeGone();
+    close();
+  }
+
+  /** What this browser asked before, where nothing is typed yet. */
+  function recent() {
+    if (field.value.trim()) return [];
+    const shown = before().trim();
+    const queries = remembered.all().filter((query) => query !== shown).slice(0, OFFERED_MAX);
+    return queries.map((query) => ({ query, label: query }));
+  }
+
   async function ask() {
     asked?.abort();
     asked = new AbortController();
     const head = before();
+    const kept = recent();
+    if (kept.length) return show([...kept, { forget: true, label: "Forget these", kind: "this browser only" }]);
     const url = new URL(form.dataset.suggest, location.href);
     const here = new URLSearchParams(location.search);
     for (const name of ["start", "end"]) if (here.get(name)) url.searchParams.set(name, here.get(name));
@@ -141,6 +193,7 @@ function setUp(form) {
     timer = setTimeout(ask, REST_MS);
   });
   field.addEventListener("blur", close);
+  field.addEventListener("click", () => { if (list.hidden && recent().length) ask(); });
   // CSSOM, which the policy allows; an attribute would be blocked.
   field.addEventListener("scroll", () => { if (ghost) ghost.style.left = `${-field.scrollLeft}px`; });
 
@@ -154,6 +207,10 @@ function setUp(form) {
     } else if (event.key === "Enter" && open && chosen >= 0) {
       event.preventDefault();
       take(chosen);
+    } else if (event.key === "Delete" && open && options[chosen]?.query) {
+      event.preventDefault();
+      remembered.write(remembered.all().filter((query) => query !== options[chosen].query));
+      ask();
     } else if (event.key === "Tab" && !event.shiftKey && open && (typed || chosen >= 0)) {
       event.preventDefault();
       take(Math.max(0, chosen));
@@ -184,6 +241,7 @@ function setUp(form) {
     const query = data.getAll("query").map((part) => part.trim()).filter(Boolean).join(" ");
     for (const [name, value] of data) if (name !== "query" && name !== "last" && value) url.searchParams.append(name, value);
     if (query) url.searchParams.set("query", query);
+    try { sessionStorage.setItem(remembered.key, query); } catch { /* private mode */ }
     const good = data.get("last");
     if (good && good !== query) url.searchParams.set("last", good);
     location.assign(url);

@@ -149,7 +149,7 @@ if (lines) {
     j: () => move(1),
     k: () => move(-1),
     t: () => document.activeElement?.closest?.("tr.ln")?.querySelector(".tchip")?.click(),
-    w: () => document.querySelector(".wraplink")?.click(),
+    w: () => document.getElementById("wrap")?.click(),
   });
 }
 
@@ -258,9 +258,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 // ---- facets: searching while typing; Enter asks the server for what is not listed ----
-const find = document.querySelector(".facets [name=find]");
-find?.addEventListener("input", () => {
-  const text = find.value.toLowerCase();
+document.addEventListener("input", (event) => {
+  if (!event.target.matches(".facets [name=find]")) return;
+  const text = event.target.value.toLowerCase();
   for (const facet of document.querySelectorAll(".facet")) {
     const named = facet.querySelector("summary b").textContent.toLowerCase().includes(text);
     let any = named;

@@ -2,10 +2,12 @@
 //! made from answers as plain values, so that a test can draw every state of the page. It must
 //! never decide what a query means or count anything: that is `query`.
 
+pub(crate) mod alike;
 pub(crate) mod detail;
 pub(crate) mod facets;
 pub(crate) mod histogram;
 pub(crate) mod line;
+pub(crate) mod list;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod search;
@@ -15,9 +17,8 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
+use crate::model::LogRecord;
 use crate::model::owned::RecordId;
-use crate::model::{LogRecord, Timestamp};
-use crate::query::LogCursor;
 use crate::serve::error::Failure;
 use crate::serve::format;
 use crate::serve::page::html;
@@ -31,12 +32,9 @@ use crate::serve::state::Shared;
 use detail::{Detail, Place};
 use facets::FacetList;
 use histogram::Histogram;
-use line::{Line, Style};
+use list::{LineList, columns_of};
 use search::Answer;
-use text::Needle;
 
-/// Columns beside the message; six still leave the message half of a 1 280-px page.
-const COLUMNS_MAX: usize = 6;
 /// Fields offered by the column menu.
 const COLUMN_OFFERS_MAX: usize = 12;
 
@@ -49,11 +47,15 @@ pub(crate) struct LogsPage {
     total: String,
     cost: String,
     notice: Option<Notice>,
+    /// The first page, where the address has a cursor that is not one of ours.
+    bad_cursor: Option<String>,
     histogram: Option<Histogram>,
-    facets: FacetList,
+    facets: Facets,
     list: LineList,
     columns: ColumnMenu,
     wrap_toggle: String,
+    collapse_toggle: String,
+    collapsed: bool,
     download: String,
     around: Option<Around>,
     empty: Option<Empty>,
@@ -65,6 +67,26 @@ pub(crate) struct LogsPage {
 #[template(path = "logs/lines.html")]
 pub(crate) struct LinesPart {
     list: LineList,
+}
+
+/// The sidebar alone: what a page with JavaScript asks for after its first paint.
+#[derive(Template)]
+#[template(path = "logs/facets.html")]
+struct FacetsPart {
+    facets: FacetList,
+}
+
+/// The sidebar of a page.
+pub(crate) enum Facets {
+    Counted(FacetList),
+    Later {
+        /// Where [`FacetsPart`] is.
+        href: String,
+        /// The same page with the counts in it.
+        inline: String,
+        /// The form that searches in them.
+        hidden: Vec<(String, String)>,
+    },
 }
 
 /// One record on a page of its own, where there is no JavaScript to put it into the list.
@@ -81,21 +103,6 @@ pub(crate) struct RecordPage {
 #[template(path = "logs/detail.html")]
 pub(crate) struct DetailPart {
     detail: Detail,
-}
-
-pub(crate) struct LineList {
-    lines: Vec<Row>,
-    /// Chosen columns, with the page without each.
-    columns: Vec<(String, String)>,
-    wrap: bool,
-    newer: Option<String>,
-    older: Option<String>,
-}
-
-/// A line, or the day that the lines after it belong to.
-pub(crate) enum Row {
-    Day(String),
-    Line(Box<Line>),
 }
 
 /// The answer is not all of the truth.
@@ -136,6 +143,12 @@ pub(crate) async fn page(
     let what = joined(&request.url).0;
     let mut data = app.shell_data();
     if request.fragment {
+        if search::bad_cursor(&request.url) {
+            return Err(Failure::bad_request(
+                "bad_cursor",
+                "the cursor of this address is not one of ours",
+            ));
+        }
         let (answer, request) = app
             .ask(&what, move |engine, control| {
                 Ok((search::scroll(engine, control, &request), request))
@@ -154,6 +167,27 @@ pub(crate) async fn page(
         .await?;
     data.errors.clone_from(&answer.errors);
     Ok(html(&LogsPage::new(&request, &answer, data)))
+}
+
+/// `GET /logs/facets`: the sidebar of `/logs` with the same parameters.
+pub(crate) async fn facets(
+    State(app): State<Shared>,
+    request: PageRequest,
+) -> Result<Response, Failure> {
+    let what = format!("fields of: {}", joined(&request.url).0);
+    let (answer, request) = app
+        .ask(&what, move |engine, control| {
+            Ok((search::facets(engine, control, &request), request))
+        })
+        .await?;
+    if let Some(cause) = answer.failure {
+        return Err(Failure::bad_request("not_counted", cause));
+    }
+    let colours = Colours::new(&app.shell_data().services);
+    let url = request.url.at("/logs").with("query", &answer.good);
+    Ok(html(&FacetsPart {
+        facets: facet_list(&answer, &url, &colours),
+    }))
 }
 
 /// `GET /logs/{id}`: one record, as a part of the list or on its own.
@@ -186,7 +220,6 @@ impl LogsPage {
         let url = &request.url;
         let terms = Terms::split(&answer.good);
         let query_url = url.with("query", &answer.good);
-        let facets = &answer.facets;
         let mut bar = QueryBar::new(url, &answer.query, &answer.good, answer.mistake.as_ref());
         bar.label = "Search logs";
         bar.placeholder = "words, \"a phrase\", field:value, level:>=warn, -not";
@@ -196,22 +229,29 @@ impl LogsPage {
             total: format::exact(answer.total),
             cost: cost(answer),
             notice: notice(answer),
+            bad_cursor: search::bad_cursor(url).then(|| bare(url).to_string()),
             histogram: answer
                 .histogram
                 .as_ref()
                 .and_then(|histogram| Histogram::new(histogram, &query_url, &request.zone)),
-            facets: FacetList::new(
-                &facets.fields,
-                facets.approximate,
-                &terms,
-                &query_url,
-                &colours,
-            ),
+            facets: match &answer.facets {
+                Some(_) => Facets::Counted(facet_list(answer, &query_url, &colours)),
+                None => Facets::Later {
+                    href: bare(url).at("/logs/facets").to_string(),
+                    inline: url.with("fields", "some").to_string(),
+                    hidden: facets::hidden(&query_url),
+                },
+            },
             list: LineList::new(request, answer, &colours),
             columns: column_menu(&query_url, answer),
             wrap_toggle: match url.get("wrap") {
                 Some(_) => url.without("wrap").to_string(),
                 None => url.with("wrap", "1").to_string(),
+            },
+            collapsed: url.get("collapse").is_some(),
+            collapse_toggle: match url.get("collapse") {
+                Some(_) => url.without("collapse").without("unfold").to_string(),
+                None => url.with("collapse", "1").to_string(),
             },
             download: download(request, &answer.good),
             around: answer
@@ -246,105 +286,46 @@ impl DetailPart {
     }
 }
 
-impl LineList {
-    fn new(request: &PageRequest, answer: &Answer, colours: &Colours) -> LineList {
-        let url = request.url.with("query", &answer.good);
-        let columns = columns_of(&url);
-        let needles: Vec<_> = Terms::split(&answer.good)
-            .0
-            .iter()
-            .filter(|term| !term.negated && matches!(term.field.as_deref(), None | Some("body")))
-            .filter_map(|term| Needle::of(&term.value))
-            .collect();
-        let pinned = answer.pinned.map(|id| id.to_string());
-        let style = Style {
-            url: &url,
-            zone: &request.zone,
-            colours,
-            needles: &needles,
-            columns: &columns,
-            wrap: url.get("wrap").is_some(),
-            open: url.get("open"),
-            pinned: pinned.as_deref(),
-        };
-        LineList {
-            lines: rows(&answer.records, &style, request, &answer.good),
-            wrap: style.wrap,
-            newer: answer.newer.map(|cursor| page_at(&url, &cursor, true)),
-            older: answer.older.map(|cursor| page_at(&url, &cursor, false)),
-            columns: columns
-                .iter()
-                .map(|name| (name.clone(), without_column(&url, name)))
-                .collect(),
-        }
-    }
-
-    /// Class that sets the number of grid columns.
-    fn grid(&self) -> String {
-        format!("c{}", self.columns.len())
-    }
-}
-
-fn rows(records: &[LogRecord], style: &Style<'_>, request: &PageRequest, query: &str) -> Vec<Row> {
-    let day = |at: Timestamp| request.zone.print(at.0, "%A %-d %B %Y");
-    let range = &request.range;
-    let mut shown = match day(Timestamp(range.start_ns)) == day(Timestamp(range.end_ns)) {
-        true => records.first().map(|record| day(record.id.at)),
-        false => None,
+fn facet_list(answer: &Answer, url: &PageUrl, colours: &Colours) -> FacetList {
+    let terms = Terms::split(&answer.good);
+    let none = (Vec::new(), false);
+    let (fields, approximate) = match &answer.facets {
+        Some(facets) => (&facets.fields, facets.approximate),
+        None => (&none.0, none.1),
     };
-    let mut rows = Vec::with_capacity(records.len());
-    for record in records {
-        let of_record = day(record.id.at);
-        if shown.as_ref() != Some(&of_record) {
-            rows.push(Row::Day(of_record.clone()));
-            shown = Some(of_record);
-        }
-        let id = record.id.to_string();
-        let open = style.open == Some(id.as_str());
-        let place = || Place::new(style.url, query, style.zone, &id, false);
-        let detail = open.then(|| Detail::new(record, &place()));
-        rows.push(Row::Line(Box::new(Line::new(record, style, detail))));
-    }
-    rows
+    FacetList::new(fields, approximate, &terms, url, colours)
 }
 
-fn columns_of(url: &PageUrl) -> Vec<String> {
-    let mut columns = Vec::new();
-    for name in url
-        .get("cols")
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-    {
-        let wanted = is_field_name(name) && !columns.iter().any(|column| column == name);
-        if wanted && columns.len() < COLUMNS_MAX {
-            columns.push(name.to_owned());
+/// Names of attributes that the shown records have, the most frequent first.
+fn attribute_names(answer: &Answer) -> Vec<&str> {
+    let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for record in &answer.records {
+        let of_resource = record.resource.attributes.iter();
+        for (name, _) in record.attributes.iter().chain(of_resource) {
+            *counts.entry(name).or_default() += 1;
         }
     }
-    columns
-}
-
-fn without_column(url: &PageUrl, name: &str) -> String {
-    let kept: Vec<_> = columns_of(url)
-        .into_iter()
-        .filter(|column| column != name)
-        .collect();
-    url.with("cols", &kept.join(",")).to_string()
+    let mut names: Vec<_> = counts.into_iter().collect();
+    names.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 fn column_menu(url: &PageUrl, answer: &Answer) -> ColumnMenu {
     let chosen = columns_of(url);
-    let offer = |name: &String| {
-        let columns = [chosen.join(","), name.clone()].join(",");
+    let offer = |name: &str| {
+        let columns = [&chosen.join(","), name].join(",");
         (
-            name.clone(),
+            name.to_owned(),
             url.with("cols", columns.trim_start_matches(','))
                 .to_string(),
         )
     };
-    let names = answer.facets.fields.iter().map(|facet| &facet.name);
-    let free = names
-        .filter(|name| !chosen.contains(name) && !matches!(name.as_str(), "severity" | "service"));
+    let wanted = |name: &&str| {
+        let fit = is_field_name(name) && *name != "service.name";
+        fit && !chosen.iter().any(|column| column == name)
+    };
+    let names = attribute_names(answer);
+    let free = names.into_iter().filter(wanted);
     let hidden = url
         .fields_but(&["cols"])
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -352,14 +333,6 @@ fn column_menu(url: &PageUrl, answer: &Answer) -> ColumnMenu {
         offers: free.take(COLUMN_OFFERS_MAX).map(offer).collect(),
         hidden: hidden.collect(),
         chosen: chosen.join(", "),
-    }
-}
-
-fn page_at(url: &PageUrl, cursor: &LogCursor, newer: bool) -> String {
-    let page = url.without("open").with("cursor", &cursor.to_string());
-    match newer {
-        true => page.with("direction", "newer").to_string(),
-        false => page.without("direction").to_string(),
     }
 }
 
@@ -419,12 +392,13 @@ fn empty(request: &PageRequest, answer: &Answer, terms: &Terms) -> Option<Empty>
         return None;
     }
     let url = bare(&request.url).with("query", &answer.good);
-    let range = request.range.label(&request.zone);
+    let range = request.range.in_words(&request.zone);
     if let Some((count, start)) = &answer.wider {
+        let length = start.replace('h', " h").replace('d', " d");
         return Some(Empty {
             title: "Nothing in this time range".to_owned(),
             text: format!(
-                "0 lines in {range}, {} in the last {start}.",
+                "0 lines in {range}, {} in the last {length}.",
                 format::count(*count)
             ),
             href: url
@@ -432,7 +406,7 @@ fn empty(request: &PageRequest, answer: &Answer, terms: &Terms) -> Option<Empty>
                 .without("range")
                 .with("start", start)
                 .to_string(),
-            action: format!("Show the last {start}"),
+            action: format!("Show the last {length}"),
         });
     }
     if !answer.good.is_empty() {

@@ -4,6 +4,7 @@
 
 pub(crate) mod terms;
 
+use crate::model::Level;
 use crate::query::{self, Control, Engine, QueryError, lang};
 use crate::serve::page_url::PageUrl;
 use crate::serve::request::PageRequest;
@@ -17,7 +18,7 @@ const CHIPS_MAX: usize = 16;
 pub(crate) const QUERY_BYTES_MAX: usize = 8 * 1024;
 
 /// Parameters that belong to one answer and not to the query: a new query drops them.
-pub(crate) const OF_ANSWER: [&str; 5] = ["cursor", "direction", "open", "around", "last"];
+pub(crate) const OF_ANSWER: [&str; 6] = ["cursor", "direction", "open", "unfold", "around", "last"];
 
 /// View of `querybar.html`.
 pub(crate) struct QueryBar {
@@ -112,8 +113,8 @@ pub(crate) fn bare(url: &PageUrl) -> PageUrl {
 }
 
 fn fields(url: &PageUrl) -> Vec<(String, String)> {
-    let own = ["query", "cursor", "direction", "open", "around", "last"];
-    url.fields_but(&own)
+    bare(url)
+        .fields_but(&["query"])
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }
@@ -216,7 +217,7 @@ pub(crate) struct Understood {
 pub(crate) fn understood(query: &str, request: &PageRequest) -> Understood {
     let parsed = |query: &str| lang::parse(&scoped(request, query)).ok();
     // Positions are those of the text in the bar, so the scope must not shift them.
-    let mistake = lang::parse(query).err();
+    let mistake = lang::parse(query).err().or_else(|| no_id(query));
     let last = request.url.get("last").unwrap_or_default();
     let tried = [if mistake.is_some() { last } else { query }, ""];
     let found = tried
@@ -289,9 +290,47 @@ pub(crate) fn ribbon(
     control: &Control,
     request: &PageRequest,
 ) -> Result<Vec<u64>, QueryError> {
-    let expr = lang::parse(&scoped(request, "level:>=error"))?;
+    let expr = lang::parse(&scoped(request, ""))?;
     let counts = engine.log_histogram(&expr, request.window(), RIBBON_BARS, "severity", control)?;
-    Ok(counts.buckets.iter().map(|bucket| bucket.count).collect())
+    Ok(errors_of(&counts))
+}
+
+/// Records of ERROR and FATAL per bucket of a histogram by severity.
+pub(crate) fn errors_of(counts: &query::Histogram) -> Vec<u64> {
+    let bad = [Level::Error.name(), Level::Fatal.name()];
+    let is_bad: Vec<bool> = (counts.series.iter())
+        .map(|name| bad.contains(&name.as_str()))
+        .collect();
+    let errors = |bucket: &query::Bucket| {
+        let by = bucket.by.iter().zip(&is_bad);
+        by.filter(|(_, bad)| **bad).map(|(count, _)| count).sum()
+    };
+    counts.buckets.iter().map(errors).collect()
+}
+
+/// An id that is none finds nothing, which would look like an answer: it is told as a mistake.
+fn no_id(query: &str) -> Option<lang::Error> {
+    Terms::split(query).0.iter().find_map(|term| {
+        let digits = match term.field.as_deref()? {
+            "trace" | "trace_id" => 32,
+            "span" | "span_id" => 16,
+            _ => return None,
+        };
+        let is_id = |text: &str| {
+            let text = text.trim_matches('"');
+            let open = text.contains('*') || text.starts_with('/');
+            open || (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        let bad = term.value.split(',').find(|text| !is_id(text))?;
+        let position = term.at + term.text.find(&term.value)? + term.value.find(bad)?;
+        Some(lang::Error {
+            position,
+            length: bad.len(),
+            column: query[..position].chars().count() + 1,
+            message: format!("`{bad}` is not an id of {digits} hex digits; to look for it as text, leave out the field"),
+            hint: None,
+        })
+    })
 }
 
 #[cfg(test)]
@@ -365,5 +404,20 @@ mod tests {
             joined(&PageUrl::new("/logs", "query=a+b")),
             ("a b".to_owned(), false)
         );
+    }
+
+    #[test]
+    fn what_is_no_id_is_told_and_not_searched_for() {
+        let told = |query: &str| super::no_id(query).map(|error| (error.column, error.length));
+        assert_eq!(told("level:error trace:xyz"), Some((19, 3)));
+        assert_eq!(told("-span:0102030405060708,12"), Some((24, 2)));
+        for fine in [
+            "trace:4bf92f3577b34da6a3ce929d0e0e4736",
+            "trace:\"4BF92F3577B34DA6A3CE929D0E0E4736\"",
+            "trace:4bf9* span:*",
+            "tracer:xyz",
+        ] {
+            assert_eq!(told(fine), None, "{fine}");
+        }
     }
 }

@@ -251,7 +251,7 @@ fn empty(request: &PageRequest, answer: &Answer, terms: &Terms) -> Option<Empty>
         return None;
     }
     let url = bare(&request.url);
-    let range = request.range.label(&request.zone);
+    let range = request.range.in_words(&request.zone);
     if let Some(count) = answer.wider {
         return Some(Empty {
             title: "Nothing in this time range",

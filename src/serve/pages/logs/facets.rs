@@ -62,6 +62,13 @@ impl ValueView {
     }
 }
 
+/// The fields of the form that searches in the sidebar.
+pub(crate) fn hidden(url: &PageUrl) -> Vec<(String, String)> {
+    url.fields_but(&["find", "fields", "cursor", "direction", "open", "around"])
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 impl FacetList {
     /// `fields` in the order of the sidebar; a field of the query was counted without its own term.
     pub(crate) fn new(
@@ -90,10 +97,7 @@ impl FacetList {
             more: (!all && found.len() > shown)
                 .then(|| (found.len() - shown, url.with("fields", "all").to_string())),
             find: url.get("find").unwrap_or_default().to_owned(),
-            hidden: url
-                .fields_but(&["find", "cursor", "direction", "open", "around"])
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            hidden: hidden(url),
             approximate,
         }
     }

@@ -54,6 +54,44 @@ pub(crate) struct Line {
     pub(crate) cut: bool,
     pub(crate) trace: Option<TraceChip>,
     pub(crate) detail: Option<Detail>,
+    /// Lines that this one stands for.
+    pub(crate) alike: Option<Alike>,
+    /// One of the lines below their [`Alike`].
+    pub(crate) also: bool,
+}
+
+/// How many lines say the same, and the link that shows or folds them.
+pub(crate) struct Alike {
+    pub(crate) lines: usize,
+    pub(crate) href: String,
+    pub(crate) label: String,
+    pub(crate) shown: bool,
+}
+
+impl Alike {
+    /// `lines` are at least two, newest first.
+    pub(crate) fn new(lines: &[LogRecord], style: &Style<'_>, shown: bool) -> Alike {
+        let (newest, oldest) = (&lines[0], &lines[lines.len() - 1]);
+        let id = newest.id.to_string();
+        let folded = style.url.without("unfold").without("open");
+        let url = match shown {
+            true => folded,
+            false => folded.with("unfold", &id),
+        };
+        let time = |record: &LogRecord| style.zone.time(record.id.at.0).text;
+        let what = if shown { "fold them" } else { "show them" };
+        Alike {
+            lines: lines.len(),
+            href: format!("{url}#r-{id}"),
+            label: format!(
+                "{} lines alike from {} to {}: {what}",
+                lines.len(),
+                time(oldest),
+                time(newest)
+            ),
+            shown,
+        }
+    }
 }
 
 /// Class and word of a severity, as macro `severity` takes them.
@@ -101,6 +139,8 @@ impl Line {
             cut,
             trace: trace_chip(record, style.url),
             detail,
+            alike: None,
+            also: false,
             id,
         }
     }
@@ -137,13 +177,7 @@ pub(crate) fn trace_chip(record: &LogRecord, url: &PageUrl) -> Option<TraceChip>
 
 /// Body, or event name where the body is empty, and the attributes as `key=value`.
 pub(crate) fn text(record: &LogRecord) -> String {
-    let mut out = String::new();
-    match (object(&record.body), &record.body) {
-        (Some(entries), _) => map_text(&mut out, &entries),
-        (None, Value::Str(body)) => out.push_str(head(body, BODY_BYTES_MAX)),
-        (None, Value::Empty) => out.push_str(&record.event_name),
-        (None, other) => compact(&mut out, other),
-    }
+    let mut out = message(record);
     pairs(
         &mut out,
         record
@@ -151,6 +185,18 @@ pub(crate) fn text(record: &LogRecord) -> String {
             .iter()
             .filter(|(key, _)| key != "exception.stacktrace"),
     );
+    out
+}
+
+/// Body, or event name where the body is empty.
+pub(crate) fn message(record: &LogRecord) -> String {
+    let mut out = String::new();
+    match (object(&record.body), &record.body) {
+        (Some(entries), _) => map_text(&mut out, &entries),
+        (None, Value::Str(body)) => out.push_str(head(body, BODY_BYTES_MAX)),
+        (None, Value::Empty) => out.push_str(&record.event_name),
+        (None, other) => compact(&mut out, other),
+    }
     out
 }
 

@@ -6,8 +6,10 @@ use crate::model::{LogRecord, TimeRange};
 use crate::query::{
     self, Control, Direction, Engine, LogCursor, LogRequest, QueryError, Stats, lang,
 };
-use crate::serve::pages::querybar::{joined, own_facets, ribbon, understood};
+use crate::serve::page_url::PageUrl;
+use crate::serve::pages::querybar::{errors_of, joined, own_facets, ribbon, understood};
 use crate::serve::request::PageRequest;
+use crate::serve::spark::RIBBON_BARS;
 
 /// Lines of one page; scrolling adds more of them up to 500 in the document.
 pub(crate) const LINES: usize = 100;
@@ -33,7 +35,8 @@ pub(crate) struct Answer {
     /// All matching records of the range.
     pub(crate) total: u64,
     pub(crate) histogram: Option<query::Histogram>,
-    pub(crate) facets: query::Facets,
+    /// `None` where the page is shown before they are counted.
+    pub(crate) facets: Option<query::Facets>,
     pub(crate) stats: Stats,
     /// Lines in a longer time range, where this one has none.
     pub(crate) wider: Option<(u64, String)>,
@@ -57,12 +60,7 @@ impl Answer {
             older: None,
             total: 0,
             histogram: None,
-            facets: query::Facets {
-                fields: Vec::new(),
-                records: 0,
-                approximate: false,
-                stats: Stats::default(),
-            },
+            facets: None,
             stats: Stats::default(),
             wider: None,
             pinned: None,
@@ -82,13 +80,19 @@ pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) 
     let found = match request.url.get("around").and_then(RecordId::parse) {
         Some(id) => neighbours(engine, control, request, id, &mut answer),
         None => list(engine, control, request, &expr, &mut answer)
-            .and_then(|()| overview(engine, control, request, &expr, &mut answer)),
+            .and_then(|()| overview(engine, control, request, &expr, &mut answer))
+            .and_then(|()| match facets_asked(&request.url) {
+                true => count(engine, control, request, &expr, &mut answer),
+                false => Ok(()),
+            }),
     };
     if let Err(error) = found {
         answer.failure = Some(error.to_string());
     }
-    // The frame can do without; the answer cannot.
-    answer.errors = ribbon(engine, control, request).unwrap_or_default();
+    if answer.errors.is_empty() {
+        // The frame can do without; the answer cannot.
+        answer.errors = ribbon(engine, control, request).unwrap_or_default();
+    }
     answer.stats = control.stats(answer.stats.partial, answer.stats.searched);
     answer
 }
@@ -102,6 +106,30 @@ pub(crate) fn scroll(engine: &Engine, control: &Control, request: &PageRequest) 
         answer.failure = Some(error.to_string());
     }
     answer
+}
+
+/// The facets alone.
+pub(crate) fn facets(engine: &Engine, control: &Control, request: &PageRequest) -> Answer {
+    let mut answer = Answer::empty(joined(&request.url).0);
+    if let Some(expr) = understand(&mut answer, request)
+        && let Err(error) = count(engine, control, request, &expr, &mut answer)
+    {
+        answer.failure = Some(error.to_string());
+    }
+    answer
+}
+
+/// Whether the address wants the facets within the page.
+fn facets_asked(url: &PageUrl) -> bool {
+    ["fields", "find"]
+        .iter()
+        .any(|name| url.get(name).is_some())
+}
+
+/// The address has a cursor that is not one of ours.
+pub(crate) fn bad_cursor(url: &PageUrl) -> bool {
+    url.get("cursor")
+        .is_some_and(|text| LogCursor::parse(text).is_none())
 }
 
 /// Reads the query; the answer takes on what was understood.
@@ -156,7 +184,7 @@ fn end_of<'a>(mut outwards: impl Iterator<Item = &'a LogRecord>) -> Option<LogCu
     })
 }
 
-/// Histogram and facets of everything that matches.
+/// The histogram of everything that matches, and the frame's errors where they are part of it.
 fn overview(
     engine: &Engine,
     control: &Control,
@@ -165,18 +193,36 @@ fn overview(
     answer: &mut Answer,
 ) -> Result<(), QueryError> {
     let range = request.window();
-    let histogram = engine.log_histogram(expr, range, BARS_MAX, "severity", control)?;
-    answer.total = histogram.total;
-    answer.stats.partial = answer.stats.partial.or(histogram.stats.partial);
-    answer.stats.searched = histogram.stats.searched;
-    if answer.records.is_empty() && histogram.total == 0 {
+    // In bars as narrow as the ribbon's: joined they are the histogram's.
+    let fine = engine.log_histogram(expr, range, RIBBON_BARS, "severity", control)?;
+    answer.total = fine.total;
+    answer.stats.partial = answer.stats.partial.or(fine.stats.partial);
+    answer.stats.searched = fine.stats.searched;
+    if answer.records.is_empty() && fine.total == 0 {
         answer.wider = wider(engine, control, request, expr)?;
     }
-    answer.histogram = Some(histogram);
-    answer.facets = engine.log_facets(expr, range, None, control)?;
-    own_facets(&mut answer.facets, &answer.good, request, |expr, field| {
+    if answer.good.is_empty() {
+        answer.errors = errors_of(&fine);
+    }
+    answer.histogram = Some(fine.joined(BARS_MAX));
+    Ok(())
+}
+
+/// Values per field of everything that matches.
+fn count(
+    engine: &Engine,
+    control: &Control,
+    request: &PageRequest,
+    expr: &lang::Expr,
+    answer: &mut Answer,
+) -> Result<(), QueryError> {
+    let range = request.window();
+    let mut facets = engine.log_facets(expr, range, None, control)?;
+    own_facets(&mut facets, &answer.good, request, |expr, field| {
         engine.log_facets(expr, range, Some(field), control)
-    })
+    })?;
+    answer.facets = Some(facets);
+    Ok(())
 }
 
 fn wider(

@@ -232,7 +232,12 @@ fn answer(query: &str) -> Answer {
     });
     answer.histogram = Some(histogram());
     answer.total = 1_204;
-    answer.facets.fields = facets();
+    answer.facets = Some(query::Facets {
+        fields: facets(),
+        records: 1_204,
+        approximate: false,
+        stats: answer.stats.clone(),
+    });
     answer.stats.searched = 1.0;
     answer.stats.scanned_bytes = 2_200_000;
     answer.stats.elapsed = std::time::Duration::from_millis(38);
@@ -341,7 +346,9 @@ fn every_empty_state_has_a_next_step() {
     assert!(draw("query=a+b", &answer).contains("Drop the last term"));
     answer.wider = Some((42, "24h".to_owned()));
     let html = draw("query=a+b&start=1h", &answer);
-    assert!(html.contains("42 in the last 24h") && html.contains("start=24h"));
+    assert!(
+        html.contains("0 lines in the last 1 h, 42 in the last 24 h") && html.contains("start=24h")
+    );
     assert!(draw("", &Answer::empty(String::new())).contains("href=\"/start\""));
     answer.failure = Some("the store cannot be read".to_owned());
     assert!(draw("query=a", &answer).contains("the store cannot be read"));
