@@ -10,6 +10,9 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
+#[path = "web/shorten.rs"]
+mod shorten;
+
 /// Hex digits of the content hash in an asset's address: 32 bits tell apart the versions of one file.
 const HASH_DIGITS: usize = 8;
 
@@ -22,6 +25,7 @@ struct Built {
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=web/shorten.rs");
     println!("cargo::rerun-if-changed=web/static");
     println!("cargo::rerun-if-changed=web/templates");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -73,54 +77,14 @@ fn address_all(files: BTreeMap<String, Vec<u8>>) -> Vec<Built> {
             "{name} names an asset that web/static does not have"
         );
         if name.ends_with(".css") {
-            text = shorter(&text);
+            text = shorten::style_sheet(&text);
         } else if name != "htmx.js" {
-            text = without_comment_lines(&text);
+            text = shorten::script(&text);
         }
         built.push(address(name, text.into_bytes()));
     }
     built.sort_by(|a, b| a.name.cmp(&b.name));
     built
-}
-
-/// A script of ours without indentation and lines that are only a comment: a fifth of its weight.
-/// Text over several lines would lose its indentation, so ours has none.
-fn without_comment_lines(js: &str) -> String {
-    let whole =
-        |line: &str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
-    let mut out = String::with_capacity(js.len());
-    for line in js
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| !line.is_empty() && !whole(line))
-    {
-        assert!(
-            line.matches('`').count() % 2 == 0,
-            "text goes on after the line: {line}"
-        );
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
-}
-
-/// A style sheet without comments, line ends and indentation. Quoted text in ours never holds any.
-fn shorter(css: &str) -> String {
-    let mut out = String::with_capacity(css.len());
-    let mut rest = css;
-    while let Some((before, comment)) = rest.split_once("/*") {
-        out.push_str(before);
-        rest = comment.split_once("*/").expect("a comment ends").1;
-    }
-    out.push_str(rest);
-    let joined = out.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let mut short = joined.split_whitespace().collect::<Vec<_>>().join(" ");
-    for mark in ["{", "}", ";", ","] {
-        short = short
-            .replace(&format!(" {mark}"), mark)
-            .replace(&format!("{mark} "), mark);
-    }
-    short.replace(": ", ":").replace(";}", "}")
 }
 
 fn address(name: String, raw: Vec<u8>) -> Built {

@@ -89,6 +89,10 @@ fn accepts(header: &str, encoding: &str) -> bool {
 }
 
 #[cfg(test)]
+#[path = "../../web/shorten.rs"]
+mod shorten;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
@@ -162,13 +166,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_served_is_short_and_means_the_same() {
+        let css = "/* why */\n.a > .b , .c {\n  color : red;\n  margin: 0 0.5em 10.5px;\n}\n\n@media (max-width: 9px){\n  .d{opacity:0.2;}\n}";
+        let short =
+            ".a > .b,.c{color :red;margin:0 .5em 10.5px}@media (max-width:9px){.d{opacity:.2}}";
+        assert_eq!(super::shorten::style_sheet(css), short);
+        let js = "// what for\n\nconst a = `${b}`;\n  /* one line */\n  f(); // stays\n";
+        assert_eq!(
+            super::shorten::script(js),
+            "const a = `${b}`;\nf(); // stays\n"
+        );
+    }
+
     /// Budget of ui.md section 2 for the scripts every page loads, as they travel.
     #[test]
     fn scripts_and_styles_of_every_page_are_small() {
         let gzipped = |name: &str| find(name).gzip.map_or(usize::MAX, <[u8]>::len);
-        assert!(gzipped("app.js") <= 8 << 10);
-        assert!(gzipped("htmx.js") + gzipped("app.js") <= 22 << 10);
-        assert!(gzipped("app.css") + gzipped("pages.css") <= 7 << 10);
+        assert!(gzipped("app.js") <= 8_000);
+        let scripts = ["htmx.js", "app.js", "combo.js", "logs.js"].map(gzipped);
+        assert!(scripts.iter().sum::<usize>() <= 22_000, "{scripts:?}");
+        let pages: [&[&str]; 4] = [
+            &["pages.css"],
+            &["lists.css", "logs.css"],
+            &["lists.css", "traces.css"],
+            &["trace.css"],
+        ];
+        for page in pages {
+            let styles = gzipped("app.css") + page.iter().map(|name| gzipped(name)).sum::<usize>();
+            assert!(styles <= 7_000, "{page:?}: {styles} bytes of styles");
+        }
         let all: usize = ASSETS
             .iter()
             .map(|asset| {

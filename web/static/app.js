@@ -21,14 +21,10 @@ if (zone && !known) {
 
 // Copy buttons are hidden until there is something to run them.
 const reveal = (within) => {
-  for (const button of within.querySelectorAll("[data-copy],[data-copy-from]")) button.hidden = false;
-};
-const textOf = (button) => {
-  const from = button.dataset.copyFrom;
-  return from ? document.getElementById(from)?.textContent ?? "" : button.dataset.copy;
+  for (const button of within.querySelectorAll("[data-copy]")) button.hidden = false;
 };
 const copy = async (button) => {
-  const text = textOf(button);
+  const text = button.dataset.copy;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -47,7 +43,7 @@ const copy = async (button) => {
 };
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-copy],[data-copy-from]");
+  const button = event.target.closest("[data-copy]");
   if (button) {
     event.preventDefault();
     copy(button);

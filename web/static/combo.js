@@ -6,27 +6,19 @@ const LISTED_MAX = 12;
 /** Milliseconds of rest before the server is asked. */
 const REST_MS = 120;
 
-/** Queries remembered by this browser for each page, newest first, and how long one may be. */
+/** Queries that this browser remembers for each page, and how many characters one may have. */
 const REMEMBERED_MAX = 30;
 const REMEMBERED_CHARS_MAX = 500;
 /** Of those, offered at once. */
 const OFFERED_MAX = 8;
+const KEY = `queries:${location.pathname}`;
 
-const remembered = {
-  key: `queries:${location.pathname}`,
-  all() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(this.key) ?? "[]");
-      return Array.isArray(kept) ? kept.filter((query) => typeof query === "string").slice(0, REMEMBERED_MAX) : [];
-    } catch { return []; }
-  },
-  add(query) {
-    if (!query || query.length > REMEMBERED_CHARS_MAX) return;
-    this.write([query, ...this.all().filter((kept) => kept !== query)].slice(0, REMEMBERED_MAX));
-  },
-  write(queries) {
-    try { localStorage.setItem(this.key, JSON.stringify(queries)); } catch { /* private mode */ }
-  },
+// Newest first; without storage, as in a private window, nothing is remembered.
+const remembered = () => {
+  try { return JSON.parse(localStorage.getItem(KEY)) ?? []; } catch { return []; }
+};
+const remember = (queries) => {
+  try { localStorage.setItem(KEY, JSON.stringify(queries.slice(0, REMEMBERED_MAX))); } catch { /* private */ }
 };
 
 // The API counts characters; strings here count UTF-16 units.
@@ -55,10 +47,12 @@ function setUp(form) {
 
   // Only queries that a person sent and that worked are remembered.
   try {
-    const sent = sessionStorage.getItem(remembered.key);
-    if (sent !== null && !form.classList.contains("bad") && sent === form.querySelector("[name=last]").value) remembered.add(sent);
-    sessionStorage.removeItem(remembered.key);
-  } catch { /* private mode */ }
+    const sent = sessionStorage.getItem(KEY);
+    if (sent && sent.length <= REMEMBERED_CHARS_MAX && sent === form.elements.last.value && !form.matches(".bad")) {
+      remember([sent, ...remembered().filter((query) => query !== sent)]);
+    }
+    sessionStorage.removeItem(KEY);
+  } catch { /* private */ }
 
   let options = [];
   let chosen = -1;
@@ -115,7 +109,7 @@ function setUp(form) {
   /** Puts a completion in place of what it replaces; offsets are characters of the whole query. */
   function take(index) {
     const option = options[index];
-    if (option.forget) { remembered.write([]); return close(); }
+    if (option.forget) { remember([]); return close(); }
     if (option.query) return retake(option.query);
     const head = before();
     const query = head + field.value;
@@ -145,8 +139,7 @@ function setUp(form) {
   function recent() {
     if (field.value.trim()) return [];
     const shown = before().trim();
-    const queries = remembered.all().filter((query) => query !== shown).slice(0, OFFERED_MAX);
-    return queries.map((query) => ({ query, label: query }));
+    return remembered().filter((query) => query !== shown).slice(0, OFFERED_MAX).map((query) => ({ query, label: query }));
   }
 
   async function ask() {
@@ -207,10 +200,6 @@ function setUp(form) {
     } else if (event.key === "Enter" && open && chosen >= 0) {
       event.preventDefault();
       take(chosen);
-    } else if (event.key === "Delete" && open && options[chosen]?.query) {
-      event.preventDefault();
-      remembered.write(remembered.all().filter((query) => query !== options[chosen].query));
-      ask();
     } else if (event.key === "Tab" && !event.shiftKey && open && (typed || chosen >= 0)) {
       event.preventDefault();
       take(Math.max(0, chosen));
@@ -241,7 +230,7 @@ function setUp(form) {
     const query = data.getAll("query").map((part) => part.trim()).filter(Boolean).join(" ");
     for (const [name, value] of data) if (name !== "query" && name !== "last" && value) url.searchParams.append(name, value);
     if (query) url.searchParams.set("query", query);
-    try { sessionStorage.setItem(remembered.key, query); } catch { /* private mode */ }
+    try { sessionStorage.setItem(KEY, query); } catch { /* private */ }
     const good = data.get("last");
     if (good && good !== query) url.searchParams.set("last", good);
     location.assign(url);

@@ -21,6 +21,18 @@ if (lines) {
   const body = lines.tBodies[0];
   const rows = () => [...body.querySelectorAll("tr.ln")];
 
+  // The style of open lines comes with the first of them.
+  let styled = null;
+  const style = () => (styled ??= new Promise((done) => {
+    const href = lines.dataset.detail;
+    if (document.querySelector(`link[href="${href}"]`)) return done();
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = href;
+    link.onload = link.onerror = done;
+    document.head.append(link);
+  }));
+
   const toggle = async (row) => {
     const link = row.querySelector(".tw");
     const id = row.id.slice(2);
@@ -29,7 +41,7 @@ if (lines) {
       const href = new URL(location.href);
       href.pathname = `/logs/${id}`;
       for (const name of ["open", "cursor", "direction"]) href.searchParams.delete(name);
-      const part = await fragment(href).catch(() => null);
+      const [part] = await Promise.all([fragment(href).catch(() => null), style()]);
       if (!part) return location.assign(link.href);
       const holder = body.insertRow(row.sectionRowIndex + 1);
       holder.className = "lx";
@@ -165,7 +177,7 @@ if (traces) {
 }
 
 // ---- zooming in charts ----
-for (const chart of document.querySelectorAll("[data-start][data-end].hist,[data-start][data-end].scatter")) zoom(chart);
+for (const chart of document.querySelectorAll(".hist,.scatter")) zoom(chart);
 
 function zoom(chart) {
   const svg = chart.querySelector("svg.bars");

@@ -64,6 +64,12 @@ impl LineList {
         }
     }
 
+    /// Whether some line is open, which has a style sheet of its own.
+    pub(crate) fn opened(&self) -> bool {
+        let open = |row: &Row| matches!(row, Row::Line(line) if line.open);
+        self.lines.iter().any(open)
+    }
+
     /// Class that sets the number of grid columns.
     pub(crate) fn grid(&self) -> String {
         format!("c{}", self.columns.len())

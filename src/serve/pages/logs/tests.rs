@@ -236,7 +236,7 @@ fn answer(query: &str) -> Answer {
         fields: facets(),
         records: 1_204,
         approximate: false,
-        stats: answer.stats.clone(),
+        stats: answer.stats,
     });
     answer.stats.searched = 1.0;
     answer.stats.scanned_bytes = 2_200_000;
