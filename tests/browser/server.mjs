@@ -46,15 +46,16 @@ export class Server {
     return fetch(this.base + path, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
   }
 
-  /** Sends spans as an SDK does; `spans` as OTLP/JSON, missing ids and times are filled in. */
-  async sendSpans(service, spans, headers) {
-    const answer = await this.post("/v1/traces", { resourceSpans: [{ resource: resource(service), scopeSpans: [{ scope: { name: "journey" }, spans: spans.map(span) }] }] }, headers);
+  /** Sends spans as an SDK does; `spans` as OTLP/JSON, missing ids and times are filled in;
+   *  `more` are attributes of the resource. */
+  async sendSpans(service, spans, headers, more) {
+    const answer = await this.post("/v1/traces", { resourceSpans: [{ resource: resource(service, more), scopeSpans: [{ scope: { name: "journey" }, spans: spans.map(span) }] }] }, headers);
     assert.equal(answer.status, 200, await answer.text());
   }
 
   /** Sends log records as an SDK does; `records` as OTLP/JSON, missing times are filled in. */
-  async sendLogs(service, records, headers) {
-    const answer = await this.post("/v1/logs", { resourceLogs: [{ resource: resource(service), scopeLogs: [{ scope: { name: "journey" }, logRecords: records.map(record) }] }] }, headers);
+  async sendLogs(service, records, headers, more) {
+    const answer = await this.post("/v1/logs", { resourceLogs: [{ resource: resource(service, more), scopeLogs: [{ scope: { name: "journey" }, logRecords: records.map(record) }] }] }, headers);
     assert.equal(answer.status, 200, await answer.text());
   }
 
@@ -76,7 +77,7 @@ const any = (value) => {
   return typeof value === "number" ? { doubleValue: value } : { stringValue: String(value) };
 };
 
-const resource = (service) => ({ attributes: attributes({ "service.name": service, "service.version": "1.8.2" }) });
+const resource = (service, more) => ({ attributes: attributes({ "service.name": service, "service.version": "1.8.2", ...more }) });
 
 export const hex = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 

@@ -1,4 +1,4 @@
-// Journey 1: open the URL from the log, set the password, land on /start, make a token, run the
+// Journey 1: open the URL from the log, set the password, land on /start, find a token there, run the
 // page's own curl command; the lamps turn green within 2 s and the link opens that very span.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -14,7 +14,6 @@ export default async function firstRun(tour) {
   await page.getByLabel("Password").fill("correct horse battery");
   await page.getByLabel("Password").press("Enter");
   await page.waitForURL("**/start");
-  await page.getByRole("button", { name: "Create a token" }).click();
   const curl = page.locator("#curl");
   await curl.waitFor();
   const command = await curl.innerText();
@@ -30,6 +29,23 @@ export default async function firstRun(tour) {
   await page.waitForURL("**/trace/**");
   const trace = page.url().match(/trace\/([0-9a-f]{32})/)[1];
   assert(command.includes(trace) || (await page.content()).includes(trace), "the link opens the span that was sent");
+  await demo(page, server);
   await page.goto(`${server.base}/login`);
   await page.waitForURL(`${server.base}/`);
+}
+
+/** The demo is there with one click, all of it one environment, and gone with one. */
+async function demo(page, server) {
+  await page.goto(`${server.base}/start`);
+  await page.getByRole("button", { name: "Load demo data" }).click();
+  await page.waitForURL(/\/\?start=15m/);
+  const rows = page.locator(".services tbody tr");
+  for (const service of ["gateway", "checkout", "payments", "catalog"]) await rows.filter({ hasText: service }).waitFor();
+  await page.goto(`${server.base}/traces?start=15m&env=demo&query=${encodeURIComponent("duration:>4s status:error")}`);
+  await page.locator('a[href*="/trace/"]').first().waitFor();
+  await page.goto(`${server.base}/start`);
+  await page.getByRole("button", { name: "Remove demo data" }).click();
+  await page.waitForURL(/\/start/);
+  await page.goto(`${server.base}/logs?start=1h&env=demo`);
+  await page.getByRole("heading", { name: "No line matches" }).or(page.getByRole("heading", { name: "No logs yet" })).waitFor();
 }
