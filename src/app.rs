@@ -2,6 +2,7 @@
 
 mod command;
 mod control;
+mod demo;
 mod server;
 mod storage;
 

@@ -24,7 +24,7 @@ use crate::serve::ask::QuerySlots;
 use crate::serve::frame::{Environments, Pulse, ServiceColours, keep_pulse};
 use crate::serve::listen::{self, Room};
 use crate::serve::router;
-use crate::serve::state::{App, Shared};
+use crate::serve::state::{App, Demo, Shared};
 
 /// Worker threads of the runtime: sockets and handlers. Queries and the writer have their own.
 const WORKERS_MAX: usize = 4;
@@ -186,6 +186,7 @@ fn build(
         metrics,
         pulse: Pulse::default(),
         environments: Environments::default(),
+        demo: Demo::new(super::demo::shop),
         colours: ServiceColours::open(storage.store.database()).map_err(|e| e.to_string())?,
         sources,
         stop: CancellationToken::new(),

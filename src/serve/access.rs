@@ -8,6 +8,7 @@ mod host;
 mod login;
 mod password;
 mod secret;
+mod start_token;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -73,6 +74,7 @@ pub(crate) struct Access {
     setup: Mutex<Option<Setup>>,
     attempts: login::Attempts,
     hashing: password::Hashing,
+    start: start_token::StartTokens,
 }
 
 struct Setup {
@@ -110,6 +112,7 @@ impl Access {
             setup: Mutex::new(None),
             attempts: login::Attempts::default(),
             hashing: password::Hashing::new(),
+            start: start_token::StartTokens::default(),
             database,
             config,
         })
@@ -210,6 +213,9 @@ impl Access {
         let tokens = self.tokens.load();
         let row = tokens.get(&secret::token_id(&hash))?;
         let same = bool::from(row.hash.ct_eq(&hash));
+        if same {
+            self.keep_start_token(row);
+        }
         same.then(|| Caller::Token {
             id: row.id.clone(),
             scopes: Scopes::from_bits(row.scopes),

@@ -213,10 +213,11 @@ fn people(routes: Routes) -> Routes {
         .at(Policy::Page, "/services/{name}", get(service::show))
         .at(Policy::Page, "/start", get(start::show))
         .at(Policy::Page, "/start/listening", get(start::listening))
+        .at(Policy::AdminPage, "/start/demo", post(start::load_demo))
         .at(
             Policy::AdminPage,
-            "/start/token",
-            get(start::token_again).post(start::make_token),
+            "/start/demo/removed",
+            post(start::remove_demo),
         )
         .at(Policy::AdminPage, "/settings", get(settings::show))
         .at(

@@ -173,6 +173,14 @@ impl Shell {
     }
 }
 
+impl Shell {
+    /// Whether some sender named this environment.
+    pub(crate) fn knows_environment(&self, name: &str) -> bool {
+        let scope = self.environments.as_ref();
+        scope.is_some_and(|scope| scope.choices.iter().any(|choice| choice.text == name))
+    }
+}
+
 fn rail(url: &PageUrl, section: Section) -> Vec<RailItem> {
     let item = |of: Section, path: &str, icon, word, key| RailItem {
         href: url.carry_to(path).to_string(),

@@ -21,6 +21,25 @@ use crate::store::Store;
 
 pub(crate) type Shared = Arc<App>;
 
+/// Makes the requests of the demo that ends now.
+type MakeDemo = fn(Timestamp) -> Vec<(Signal, Vec<u8>)>;
+
+/// What `/start` loads where there is no app at hand.
+pub(crate) struct Demo {
+    pub(crate) make: MakeDemo,
+    /// Epoch ns of the last load since the start of the server; 0 for none.
+    pub(crate) loaded_at: AtomicU64,
+}
+
+impl Demo {
+    pub(crate) fn new(make: MakeDemo) -> Demo {
+        Demo {
+            make,
+            loaded_at: AtomicU64::new(0),
+        }
+    }
+}
+
 /// The state of a running server.
 pub(crate) struct App {
     pub(crate) settings: Settings,
@@ -35,6 +54,7 @@ pub(crate) struct App {
     pub(crate) pulse: Pulse,
     pub(crate) colours: ServiceColours,
     pub(crate) environments: Environments,
+    pub(crate) demo: Demo,
     /// Connections that all listeners may hold.
     pub(crate) room: Room,
     /// Cancelled when the server stops: streams without an end watch it.
@@ -85,6 +105,7 @@ impl App {
             pulse: Pulse::default(),
             colours,
             environments: Environments::default(),
+            demo: Demo::new(|_| Vec::new()),
             stop: CancellationToken::new(),
             started: clock.now(),
             request_ids: AtomicU64::new(0),

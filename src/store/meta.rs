@@ -115,6 +115,24 @@ pub(crate) fn put_token(db: &Database, row: &TokenRow) -> Result<(), MetaError> 
     Ok(txn.commit()?)
 }
 
+/// Gives a token another name; false when there is none: one that was revoked stays so.
+pub(crate) fn rename_token(db: &Database, id: &str, name: &str) -> Result<bool, MetaError> {
+    let txn = db.begin_write()?;
+    let found = {
+        let mut table = txn.open_table(TOKENS)?;
+        let kept = table.get(id)?.map(|value| {
+            let (_, scopes, hash, created_ns) = value.value();
+            (scopes, *hash, created_ns)
+        });
+        if let Some((scopes, hash, created_ns)) = &kept {
+            table.insert(id, (name, *scopes, hash, *created_ns))?;
+        }
+        kept.is_some()
+    };
+    txn.commit()?;
+    Ok(found)
+}
+
 /// Removes a token; false when there was none.
 pub(crate) fn delete_token(db: &Database, id: &str) -> Result<bool, MetaError> {
     let txn = db.begin_write()?;

@@ -154,7 +154,10 @@ fn stored_lamp(
         .find(|(key, _)| key.service == stored.service);
     Lamp {
         state: "ok",
-        when: ago(now, newest.map_or(stored.at, |line| line.at)),
+        when: match newest {
+            Some(line) => format!("received {}", ago(now, line.at)),
+            None => format!("stamped {}", ago(now, stored.at)),
+        },
         tone: "ok",
         headline: "Stored and searchable".to_owned(),
         tone_text: "",

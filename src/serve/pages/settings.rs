@@ -4,7 +4,7 @@
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Form, Path, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -74,6 +74,9 @@ pub(crate) struct AccessView {
     /// Just made; shown once.
     pub(crate) fresh: Option<String>,
     pub(crate) problem: Option<String>,
+    /// What stands in the form: what was refused, to be mended.
+    pub(crate) name: String,
+    pub(crate) scope: String,
 }
 
 pub(crate) struct TokenView {
@@ -103,7 +106,8 @@ pub(crate) struct Vendored {
 #[derive(Default)]
 struct Outcome {
     fresh: Option<String>,
-    problem: Option<String>,
+    /// Why nothing was made, and what was asked for.
+    problem: Option<(String, WantedToken)>,
 }
 
 #[derive(Deserialize)]
@@ -144,10 +148,14 @@ pub(crate) async fn make_token(
         },
         Err(problem) => Outcome {
             fresh: None,
-            problem: Some(problem),
+            problem: Some((problem, wanted)),
         },
     };
+    let refused = outcome.problem.is_some();
     let mut response = render(&app, caller, through, &page, outcome).await;
+    if refused {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
     let never = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, never);
     response
@@ -307,12 +315,17 @@ fn access(access: &Access, through: Through, zone: &Zone, outcome: Outcome) -> A
         id: row.id,
         name: row.name,
     };
+    let (problem, wanted) = outcome.problem.unzip();
     AccessView {
         sentence: sentence.to_owned(),
         open: open && !loopback,
         tokens: access.tokens().into_iter().map(view).collect(),
         fresh: outcome.fresh,
-        problem: outcome.problem,
+        name: wanted
+            .as_ref()
+            .map_or_else(String::new, |wanted| wanted.name.clone()),
+        scope: wanted.map_or_else(String::new, |wanted| wanted.scope),
+        problem,
     }
 }
 

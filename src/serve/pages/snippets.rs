@@ -125,6 +125,16 @@ pub(crate) fn curl(target: &Target) -> Snippet {
     )
 }
 
+/// What Grafana can use of this version.
+pub(crate) fn grafana(target: &Target) -> Snippet {
+    fill(
+        "grafana",
+        "Grafana",
+        include_str!("../../../web/snippets/grafana.txt"),
+        target,
+    )
+}
+
 fn fill(id: &'static str, label: &'static str, text: &str, target: &Target) -> Snippet {
     let (scheme, authority) = target
         .origin

@@ -1,16 +1,21 @@
 //! `/start`: our address, a token, what to paste, and lamps that tell what came of it.
 
+use std::sync::atomic::Ordering;
+
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
+use crate::ingest::{Refusal, Submission};
 use crate::model::time::CLOCK_SKEW_NS_MAX;
-use crate::model::{TimeRange, Timestamp};
-use crate::query::lang::Expr;
+use crate::model::{ProjectId, TimeRange, Timestamp};
+use crate::observe::sources::Transport;
+use crate::query::lang::{self, Expr};
 use crate::query::{Direction, LogRequest, SpanScope, TraceRequest};
-use crate::serve::access::{Scopes, Through};
+use crate::serve::access::{Caller, Policy, Through};
+use crate::serve::deletes::Asked;
 use crate::serve::error::Failure;
 use crate::serve::page::html;
 use crate::serve::page_url::PageUrl;
@@ -20,6 +25,12 @@ use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell};
 use crate::serve::state::{App, Shared};
 
+/// What is of the demo.
+const DEMO: &str = "resource.watchpost.demo:true";
+
+/// The demo tells ten minutes; it is loaded again when those are over.
+const DEMO_GAP_NS: u64 = 10 * 60_000_000_000;
+
 /// How far back the lamps look for a record to link to.
 const LOOK_BACK_NS: u64 = 24 * 3_600_000_000_000;
 
@@ -28,12 +39,15 @@ const LOOK_BACK_NS: u64 = 24 * 3_600_000_000_000;
 pub(crate) struct StartPage {
     pub(crate) shell: Shell,
     pub(crate) address: String,
-    /// Just made, shown this once.
+    /// The viewer's own; `None` where none is needed, or the viewer may not make one.
     pub(crate) token: Option<String>,
     pub(crate) token_needed: bool,
     pub(crate) ports: String,
     pub(crate) snippets: Vec<Snippet>,
     pub(crate) curl: Snippet,
+    pub(crate) grafana: Snippet,
+    /// The demo was loaded since the start of the server.
+    pub(crate) demo: bool,
     pub(crate) listening: Listening,
 }
 
@@ -61,38 +75,84 @@ impl StartPage {
             ports,
             snippets: snippets::all(&target),
             curl: snippets::curl(&target),
+            grafana: snippets::grafana(&target),
+            demo: false,
             listening,
         }
     }
 }
 
-/// `GET /start`.
+/// `GET /start`. Whoever may make tokens finds one inside the snippets.
 pub(crate) async fn show(
     State(app): State<Shared>,
-    Extension(through): Extension<Through>,
-    page: PageRequest,
-) -> Response {
-    render(&app, through, &page, None).await
-}
-
-/// `POST /start/token`: makes an ingest token and shows the page with it inside, once.
-pub(crate) async fn make_token(
-    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     Extension(through): Extension<Through>,
     page: PageRequest,
 ) -> Result<Response, Failure> {
-    let made = app
-        .access
-        .create_token("start page", Scopes::INGEST, app.clock.now())?;
-    let mut response = render(&app, through, &page, Some(made.secret)).await;
-    let never = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, never);
+    let token_needed = !app.access.ingest_open_at(through.bound);
+    let token = match token_needed && caller.may(Policy::AdminPage) {
+        true => Some(app.access.start_token(&viewer(&caller), app.clock.now())?),
+        false => None,
+    };
+    let secret = token.is_some();
+    let mut response = render(&app, token_needed, &page, token).await;
+    if secret {
+        let never = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(header::CACHE_CONTROL, never);
+    }
     Ok(response)
 }
 
-/// `GET /start/token`: a reload after [`make_token`]; the token cannot be shown again.
-pub(crate) async fn token_again() -> Response {
-    Redirect::to("/start").into_response()
+fn viewer(caller: &Caller) -> String {
+    match caller {
+        Caller::User { name } => format!("user {name}"),
+        Caller::Token { id, .. } => format!("token {id}"),
+        Caller::Nobody | Caller::Open | Caller::CommandLine => "anybody".to_owned(),
+    }
+}
+
+/// `POST /start/demo`: puts the demo through the ingest door and shows what came of it.
+pub(crate) async fn load_demo(State(app): State<Shared>) -> Result<Response, Failure> {
+    const SHOW: &str = "/?start=15m";
+    let now = app.clock.now();
+    let before = app.demo.loaded_at.swap(now.0, Ordering::Relaxed);
+    if now.0.saturating_sub(before) < DEMO_GAP_NS {
+        app.demo.loaded_at.store(before, Ordering::Relaxed);
+        return Ok(Redirect::to(SHOW).into_response());
+    }
+    let make = app.demo.make;
+    let requests = tokio::task::spawn_blocking(move || make(now)).await;
+    let requests = requests.map_err(|e| Failure::internal("demo not made", &e))?;
+    for (signal, bytes) in requests {
+        let door = &app.receiver.door;
+        let permit = door.reserve(bytes.len()).await.map_err(|e| refused(&e))?;
+        let submission = Submission {
+            signal,
+            project: ProjectId::DEFAULT,
+            transport: Transport::HttpProtobuf,
+            bytes,
+            wire: None,
+        };
+        let kept = door.submit(permit, submission).await;
+        kept.map_err(|e| refused(&e))?;
+    }
+    Ok(Redirect::to(SHOW).into_response())
+}
+
+/// `POST /start/demo/removed`: whatever any load of the demo brought is erased.
+pub(crate) async fn remove_demo(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Failure> {
+    app.delete(Asked::new(DEMO, "both", None, None)?, &caller)
+        .await?;
+    app.demo.loaded_at.store(0, Ordering::Relaxed);
+    Ok(Redirect::to("/start#demo").into_response())
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    let seconds = refusal.retry_after_s().unwrap_or(60);
+    Failure::busy(format!("demo not loaded: {refusal}"), seconds.into())
 }
 
 /// `GET /start/listening`: the panel alone, asked for every two seconds.
@@ -104,7 +164,7 @@ pub(crate) async fn listening(State(app): State<Shared>, page: PageRequest) -> R
 
 async fn render(
     app: &App,
-    through: Through,
+    token_needed: bool,
     page: &PageRequest,
     token: Option<String>,
 ) -> Response {
@@ -120,17 +180,14 @@ async fn render(
         .0
         .clone()
         .unwrap_or_else(|| page.origin.clone());
-    let token_needed = !app.access.ingest_open_at(through.bound);
     let ports = ports(app, &origin);
     let listening = listen(app, page).await;
-    html(&StartPage::new(
-        shell,
-        origin,
-        token,
-        token_needed,
-        ports,
-        listening,
-    ))
+    // After a restart the environment is what tells of it.
+    let demo = app.demo.loaded_at.load(Ordering::Relaxed) > 0 || shell.knows_environment("demo");
+    html(&StartPage {
+        demo,
+        ..StartPage::new(shell, origin, token, token_needed, ports, listening)
+    })
 }
 
 /// `4300 HTTP and gRPC, also 4317 (gRPC), 4318 (HTTP)`.
@@ -171,6 +228,14 @@ async fn listen(app: &App, page: &PageRequest) -> Listening {
     Listening::new(&seen, now, &page.zone)
 }
 
+/// Everything but the demo, which is left out only where there is one: it lights no lamp.
+fn own_records(app: &App) -> Expr {
+    match app.demo.loaded_at.load(Ordering::Relaxed) {
+        0 => Expr::All,
+        _ => lang::parse(&format!("-{DEMO}")).expect("a query"),
+    }
+}
+
 fn look_back(now: Timestamp) -> TimeRange {
     // A sender's clock may run ahead; what it sent is placed up to ten minutes from now.
     let end = now.saturating_add(CLOCK_SKEW_NS_MAX);
@@ -180,7 +245,7 @@ fn look_back(now: Timestamp) -> TimeRange {
 /// The newest trace, if one can be found; where the store cannot be read, none can.
 async fn newest_trace(app: &App, now: Timestamp) -> Option<Stored> {
     let request = TraceRequest {
-        query: Expr::All,
+        query: own_records(app),
         range: look_back(now),
         limit: 1,
         scope: SpanScope::All,
@@ -201,7 +266,7 @@ async fn newest_trace(app: &App, now: Timestamp) -> Option<Stored> {
 
 async fn newest_log(app: &App, now: Timestamp) -> Option<Stored> {
     let request = LogRequest {
-        query: Expr::All,
+        query: own_records(app),
         range: look_back(now),
         limit: 1,
         direction: Direction::NewestFirst,

@@ -143,21 +143,15 @@ async fn a_token_is_shown_once_and_is_gone_when_revoked() {
     .await;
     assert_eq!(revoked.status(), StatusCode::SEE_OTHER);
     assert!(app.access.tokens().is_empty());
-    let bad = text(
-        send(
-            &app,
-            Method::POST,
-            "/settings/tokens",
-            "",
-            "name=&scope=ingest",
-        )
-        .await,
-    )
-    .await;
+    let bad = "name=+&scope=read";
+    let bad = send(&app, Method::POST, "/settings/tokens", "", bad).await;
+    assert_eq!(bad.status(), StatusCode::BAD_REQUEST);
+    let bad = text(bad).await;
     assert!(
         bad.contains("is not a name"),
         "a bad name is told on the page"
     );
+    assert!(bad.contains("value=\"read\" selected"), "the form is kept");
 }
 
 #[tokio::test]
@@ -167,12 +161,24 @@ async fn the_start_page_carries_a_fresh_token_where_one_is_needed() {
         auth_ingest,
         ..Settings::default()
     });
-    let html = text(send(&app, Method::GET, "/start", "", "").await).await;
-    assert!(html.contains("Create a token") && html.contains("YOUR_TOKEN"));
-    let html = text(send(&app, Method::POST, "/start/token", "", "").await).await;
+    let first = send(&app, Method::GET, "/start", "", "").await;
+    assert_eq!(first.headers()[header::CACHE_CONTROL], "no-store");
+    let html = text(first).await;
+    let token = |html: &str| {
+        let from = html.find("wp_in_").expect("a token is inside the snippets");
+        let end = html[from..].find(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c));
+        html[from..from + end.expect("text goes on")].to_owned()
+    };
+    let again = text(send(&app, Method::GET, "/start", "", "").await).await;
+    assert_eq!(token(&html), token(&again), "a reload makes no other");
+    assert_eq!(app.access.tokens().len(), 1);
     assert!(!html.contains("YOUR_TOKEN"));
-    let id = &app.access.tokens()[0].id;
-    assert!(html.contains("shown once") && !html.contains(id.as_str()));
+    app.access
+        .revoke_token(&app.access.tokens()[0].id)
+        .expect("it is there");
+    let after = text(send(&app, Method::GET, "/start", "", "").await).await;
+    assert_ne!(token(&html), token(&after), "a revoked one is not shown");
+    assert_eq!(app.access.tokens().len(), 1);
     assert!(
         html.contains("http://localhost:4300/v1/traces"),
         "our real address"
