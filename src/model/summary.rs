@@ -1,5 +1,7 @@
 //! What a list of traces shows of each: made span by span, joined across heads and segments.
 
+use std::collections::HashMap;
+
 use super::id::TraceId;
 use super::record::SpanView;
 use super::time::Timestamp;
@@ -70,30 +72,106 @@ impl TraceSummary {
         }
     }
 
-    /// Joins what another head or segment has of the same trace.
-    #[cfg(test)]
-    pub(crate) fn join(&mut self, other: &TraceSummary) {
-        self.spans += other.spans;
-        self.errors += other.errors;
-        self.start = self.start.min(other.start);
-        self.end = self.end.max(other.end);
-        for service in &other.services {
-            self.add_service(service);
-        }
-        if let Some(theirs) = &other.root
-            && self
-                .root
-                .as_ref()
-                .is_none_or(|root| theirs.start < root.start)
-        {
-            self.root = Some(theirs.clone());
-        }
-    }
-
     fn add_service(&mut self, service: &str) {
         let known = self.services.iter().any(|known| **known == *service);
         if !known && self.services.len() < SERVICES_MAX {
             self.services.push(service.into());
         }
+    }
+}
+
+/// Many summaries with their texts by number: what a list of a segment's traces is made of, 72 B and
+/// 4 B per service each.
+#[derive(Debug, Default)]
+pub(crate) struct SummaryTable {
+    pub(crate) rows: Vec<SummaryRow>,
+    services: Vec<u32>,
+    texts: Vec<Box<str>>,
+    numbers: HashMap<Box<str>, u32>,
+}
+
+/// One summary of a [`SummaryTable`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SummaryRow {
+    pub(crate) trace_id: TraceId,
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) spans: u64,
+    pub(crate) errors: u64,
+    /// Place in lists, service and name of the root.
+    pub(crate) root: Option<(Timestamp, u32, u32)>,
+    /// Where its services lie in the table's list; set by [`SummaryTable::push`].
+    pub(crate) services: (u32, u32),
+}
+
+impl SummaryTable {
+    pub(crate) fn of<'s>(summaries: impl IntoIterator<Item = &'s TraceSummary>) -> SummaryTable {
+        let mut table = SummaryTable::default();
+        for summary in summaries {
+            let root = summary.root.as_ref().map(|root| {
+                let service = table.number(&root.service);
+                (root.start, service, table.number(&root.name))
+            });
+            let row = SummaryRow {
+                trace_id: summary.trace_id,
+                start: summary.start,
+                end: summary.end,
+                spans: summary.spans,
+                errors: summary.errors,
+                root,
+                services: (0, 0),
+            };
+            table.push(row, summary.services.iter().map(|service| &**service));
+        }
+        table
+    }
+
+    /// Adds those summaries of another table that are wanted.
+    pub(crate) fn extend(&mut self, other: &SummaryTable, wanted: impl Fn(&SummaryRow) -> bool) {
+        for row in other.rows.iter().filter(|row| wanted(row)) {
+            let root = row.root.map(|(start, service, name)| {
+                let service = self.number(other.text(service));
+                (start, service, self.number(other.text(name)))
+            });
+            self.push(SummaryRow { root, ..*row }, other.services(row));
+        }
+    }
+
+    /// Adds a summary whose root has texts of this table.
+    pub(crate) fn push<'s>(&mut self, row: SummaryRow, services: impl Iterator<Item = &'s str>) {
+        let start = self.services.len() as u32;
+        for service in services {
+            let number = self.number(service);
+            self.services.push(number);
+        }
+        let services = (start, self.services.len() as u32);
+        self.rows.push(SummaryRow { services, ..row });
+    }
+
+    /// The number of a text, a new one if need be.
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.texts.len() as u32;
+        self.texts.push(text.into());
+        self.numbers.insert(text.into(), number);
+        number
+    }
+
+    pub(crate) fn text(&self, number: u32) -> &str {
+        &self.texts[number as usize]
+    }
+
+    /// Services of a row of this table.
+    pub(crate) fn services(&self, row: &SummaryRow) -> impl Iterator<Item = &str> {
+        let (start, end) = row.services;
+        let numbers = &self.services[start as usize..end as usize];
+        numbers.iter().map(|number| self.text(*number))
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let texts: usize = self.texts.iter().map(|text| 2 * text.len() + 64).sum();
+        self.rows.capacity() * size_of::<SummaryRow>() + self.services.capacity() * 4 + texts
     }
 }

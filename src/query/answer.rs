@@ -163,6 +163,9 @@ pub(crate) struct TraceRequest {
     pub(crate) limit: usize,
     pub(crate) scope: SpanScope,
     pub(crate) cursor: Option<TraceCursor>,
+    /// Look at the whole range and tell of all matches ([`TracePage::over_all`]), not only at what the
+    /// page needs.
+    pub(crate) whole: bool,
 }
 
 /// A place in a list of traces, newest first by (start, trace id). Printed `{start}-{trace id}`.
@@ -192,12 +195,17 @@ impl std::fmt::Display for TraceCursor {
 #[derive(Clone, Debug)]
 pub(crate) struct TracePage {
     pub(crate) traces: Vec<TraceRow>,
-    /// All matching traces of the range, not only this page.
-    pub(crate) total: u64,
-    /// All matches of the range, whatever the page.
-    pub(crate) scatter: Scatter,
+    /// Of a request for the whole range.
+    pub(crate) over_all: Option<OverAll>,
     pub(crate) next: Option<TraceCursor>,
     pub(crate) stats: Stats,
+}
+
+/// All matching traces of the range, whatever the page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OverAll {
+    pub(crate) total: u64,
+    pub(crate) scatter: Scatter,
 }
 
 /// One trace in a list.

@@ -17,6 +17,7 @@ mod scan;
 mod scatter;
 mod span;
 mod suggest;
+mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,17 @@
 //! Duration over time for all matching traces, as a grid of counts: its size does not depend on
 //! how many match.
 
-use std::collections::{BTreeMap, HashMap};
-
 use super::answer::{Scatter, ScatterCell};
-use super::traces::Sum;
-use crate::model::{TimeRange, TraceId};
+use super::sums::{Sum, Sums};
+use crate::model::TimeRange;
 
 /// Cells of 10 px on a wide screen, of 5 px in height.
 const COLUMNS: u32 = 120;
 const ROWS: u32 = 24;
 
 /// Lays all traces out over `range` and their own durations.
-pub(super) fn scatter(range: TimeRange, traces: &HashMap<TraceId, Sum>) -> Scatter {
-    let known = || traces.iter().filter(|(_, sum)| sum.spans > 0);
-    let durations = || known().map(|(_, sum)| sum.duration_ns().max(1));
+pub(super) fn scatter(range: TimeRange, sums: &Sums) -> Scatter {
+    let durations = || sums.known().map(|sum| sum.duration_ns().max(1));
     let (Some(fastest), Some(slowest)) = (durations().min(), durations().max()) else {
         return Scatter {
             columns: COLUMNS,
@@ -22,23 +19,24 @@ pub(super) fn scatter(range: TimeRange, traces: &HashMap<TraceId, Sum>) -> Scatt
             ..Scatter::default()
         };
     };
-    let grid = Grid::new(range, fastest, slowest, known().map(|(_, sum)| sum));
-    let mut cells: BTreeMap<(u32, u32), (ScatterCell, u64)> = BTreeMap::new();
-    for (id, sum) in known() {
+    let grid = Grid::new(range, fastest, slowest, sums.known());
+    let mut cells: Vec<Option<(ScatterCell, u64)>> = vec![None; (COLUMNS * ROWS) as usize];
+    for sum in sums.known() {
         let (column, row) = grid.cell(sum);
         let empty = ScatterCell {
             column,
             row,
             count: 0,
             errors: 0,
-            trace_id: *id,
+            trace_id: sum.trace_id,
         };
-        let (cell, slowest_ns) = cells.entry((column, row)).or_insert((empty, 0));
+        let place = &mut cells[(column * ROWS + row) as usize];
+        let (cell, slowest_ns) = place.get_or_insert((empty, 0));
         cell.count += 1;
         cell.errors += u64::from(sum.errors > 0);
         // Ties go to the larger id, so that the same data gives the same picture.
-        if (sum.duration_ns(), *id) >= (*slowest_ns, cell.trace_id) {
-            (*slowest_ns, cell.trace_id) = (sum.duration_ns(), *id);
+        if (sum.duration_ns(), sum.trace_id) >= (*slowest_ns, cell.trace_id) {
+            (*slowest_ns, cell.trace_id) = (sum.duration_ns(), sum.trace_id);
         }
     }
     Scatter {
@@ -46,7 +44,7 @@ pub(super) fn scatter(range: TimeRange, traces: &HashMap<TraceId, Sum>) -> Scatt
         rows: ROWS,
         duration_min_ns: fastest,
         duration_max_ns: grid.slowest,
-        cells: cells.into_values().map(|(cell, _)| cell).collect(),
+        cells: cells.into_iter().flatten().map(|(cell, _)| cell).collect(),
     }
 }
 

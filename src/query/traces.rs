@@ -2,7 +2,8 @@
 //!
 //! A search has two steps. First the spans that match tell which traces match. Then the summaries
 //! that heads and segments keep tell what the list shows of those traces, and where each is in the
-//! scatter. An empty query needs only the second: every trace that runs in the range.
+//! scatter. An empty query needs only the second: every trace that runs in the range. Both go from the
+//! newest to the oldest, and stop where nothing older can change the page that was asked for.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 
 use super::QueryError;
 use super::answer::{
-    MATCHED_SPANS_MAX, MatchedSpan, SpanScope, TRACE_ROWS_MAX, TraceCursor, TraceDetail, TracePage,
-    TraceRequest, TraceRow,
+    MATCHED_SPANS_MAX, MatchedSpan, OverAll, SpanScope, TRACE_ROWS_MAX, TraceCursor, TraceDetail,
+    TracePage, TraceRequest, TraceRow,
 };
 use super::control::{Control, Partial};
 use super::lang::Expr;
@@ -19,20 +20,14 @@ use super::logs::Shared;
 use super::matcher::SpanMatcher;
 use super::scan::{Progress, span_units};
 use super::scatter;
-use crate::model::time::NANOS_PER_MINUTE;
+use super::sums::{Sum, Sums, TRACES_MAX, Tables, is_after_cursor};
 use crate::model::write::RequestWriter;
-use crate::model::{Signal, Span, SpanView, TimeRange, Timestamp, TraceId, TraceSummary, write};
-use crate::store::{Snapshot, SpanColumns, SpanPrune, SpanUnit};
-
-/// Traces one search can keep apart: about 200 B each.
-const TRACES_MAX: usize = 200_000;
+use crate::model::{Signal, Span, SpanId, SpanView, TimeRange, Timestamp, TraceId, write};
+use crate::store::{Snapshot, SpanAsk, SpanColumns, SpanPrune, SpanUnit};
 
 /// Spans of one trace that are read: a waterfall of more is no use to anybody, and each is about
 /// 1 KB in memory.
 const TRACE_SPANS_MAX: usize = 200_000;
-
-/// A trace may begin before the range or end after it by this much and still be summed up whole.
-const OVERHANG_NS: u64 = 10 * NANOS_PER_MINUTE;
 
 /// `SpanKind` numbers of spans where a service is entered.
 const KIND_SERVER: i32 = 2;
@@ -51,48 +46,104 @@ pub(super) fn page(
         )));
     }
     let matcher = SpanMatcher::new(&request.query)?;
-    let named = !matcher.is_all() || request.scope != SpanScope::All;
-    let (visible, matches, mut progress) = if named {
-        matching(snapshot, request, &matcher, control)
-    } else {
-        let visible = snapshot.visible(Signal::Traces, request.range);
+    let visible = snapshot.visible(Signal::Traces, request.range);
+    let mut tables = Tables::new(snapshot, visible);
+    let (sums, matches, progress) = if matcher.is_all() && request.scope == SpanScope::All {
         let mut progress = Progress::new(control, 0);
         progress.note_damage(snapshot, Signal::Traces, visible);
-        (visible, Matches::default(), progress)
+        let sums = running(request, visible, &mut tables, &mut progress);
+        (sums, Matches::default(), progress)
+    } else {
+        matching(snapshot, request, &matcher, &mut tables, control)
     };
-    let mut sums = Sums::new(named.then_some(&matches));
-    sums.read(snapshot, visible, &mut progress);
+    let mut progress = progress;
     if matches.full || sums.full {
         progress.cut(Partial::Rows);
     }
     Ok(laid_out(
-        snapshot, request, visible, matches, &sums, &progress, control,
+        snapshot,
+        (request, visible),
+        (&matches, &sums, &tables),
+        &progress,
+        control,
     ))
 }
 
-/// Looks at all spans of the range that may match.
+/// Looks at the spans of the range that may match, newest first; at all of them where the whole range
+/// is asked for, else until nothing older can change the page.
 fn matching<'c>(
     snapshot: &Snapshot,
     request: &TraceRequest,
     matcher: &SpanMatcher,
+    tables: &mut Tables,
     control: &'c Control,
-) -> (TimeRange, Matches, Progress<'c>) {
+) -> (Sums, Matches, Progress<'c>) {
     let (units, visible, mut progress) = span_units(snapshot, request.range, matcher, control);
+    let ask = SpanAsk {
+        find: match request.scope {
+            SpanScope::All => matcher.columns,
+            SpanScope::Root | SpanScope::Entry => matcher.columns.with(SpanColumns::IDS),
+        },
+        show: SpanColumns::BASE,
+        by_kind: matcher.by_kind && request.scope == SpanScope::All,
+    };
     let mut matches = Matches::default();
-    for unit in &units {
+    let mut ask_again = request.limit;
+    for (number, unit) in units.iter().enumerate() {
         if !progress.may_go_on() {
             break;
         }
-        let result = unit.for_each(matcher.columns, &mut |span| {
-            let wanted = visible.contains(span.at) && in_scope(span, request.scope);
-            if wanted && matcher.matches(span) {
-                matches.add(span);
-            }
+        let mut test = |span: &SpanView<'_>| in_scope(span, request.scope) && matcher.matches(span);
+        let result = unit.select(visible, ask, &mut test, &mut |span| {
+            matches.add(span);
             ControlFlow::Continue(())
         });
         progress.read(unit.rows(), unit.bytes(), result);
+        let rest = units.get(number + 1).map(SpanUnit::last);
+        let Some(rest) = rest.filter(|_| !request.whole) else {
+            continue;
+        };
+        if matches.traces.len() > ask_again && matches.n_after(rest) > request.limit {
+            let sums = Sums::of(matches.traces.keys().copied(), tables, &mut progress);
+            if sums.n_certain(request, rest) > request.limit {
+                progress.skip_rest();
+                return (sums, matches, progress);
+            }
+            ask_again = matches.traces.len() + matches.traces.len() / 2;
+        }
     }
-    (visible, matches, progress)
+    let sums = Sums::of(matches.traces.keys().copied(), tables, &mut progress);
+    (sums, matches, progress)
+}
+
+/// All traces that run in the range, newest first; as many as the page needs unless the whole range
+/// is asked for.
+fn running(
+    request: &TraceRequest,
+    visible: TimeRange,
+    tables: &mut Tables,
+    progress: &mut Progress<'_>,
+) -> Sums {
+    let mut sums = Sums::default();
+    let mut ask_again = request.limit;
+    while progress.may_go_on() {
+        let Some(number) = tables.read_next(progress) else {
+            break;
+        };
+        sums.add_table(tables, number, true);
+        let Some(rest) = tables.rest().filter(|_| !request.whole) else {
+            continue;
+        };
+        if sums.traces.len() > ask_again {
+            sums.runs_in = Some(visible);
+            if sums.n_certain(request, rest) > request.limit {
+                break;
+            }
+            ask_again = sums.traces.len() * 2;
+        }
+    }
+    sums.runs_in = Some(visible);
+    sums
 }
 
 fn in_scope(span: &SpanView<'_>, scope: SpanScope) -> bool {
@@ -110,13 +161,29 @@ fn in_scope(span: &SpanView<'_>, scope: SpanScope) -> bool {
 struct Matches {
     traces: HashMap<TraceId, Matched>,
     full: bool,
+    texts: Vec<String>,
+    numbers: HashMap<String, u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Matched {
     count: u64,
+    /// Place of the earliest.
+    first: Timestamp,
     /// The slowest, slowest first.
-    slowest: Vec<MatchedSpan>,
+    slowest: Vec<Slow>,
+}
+
+/// A [`MatchedSpan`] with service and name by their numbers.
+#[derive(Clone, Copy, Debug)]
+struct Slow {
+    span_id: SpanId,
+    service: u32,
+    name: u32,
+    start: Timestamp,
+    duration_ns: u64,
+    error: bool,
+    root: bool,
 }
 
 impl Matches {
@@ -125,8 +192,13 @@ impl Matches {
             self.full = true;
             return;
         }
-        let matched = self.traces.entry(span.trace_id).or_default();
+        let matched = self.traces.entry(span.trace_id).or_insert(Matched {
+            count: 0,
+            first: Timestamp::MAX,
+            slowest: Vec::new(),
+        });
         matched.count += 1;
+        matched.first = matched.first.min(span.at);
         let duration_ns = span.duration_ns();
         let place = matched.slowest.partition_point(|other| {
             (other.duration_ns, span.span_id) >= (duration_ns, other.span_id)
@@ -134,187 +206,99 @@ impl Matches {
         if place >= MATCHED_SPANS_MAX {
             return;
         }
-        let known =
-            |other: &MatchedSpan| other.span_id == span.span_id && other.start == span.start;
+        let known = |other: &Slow| other.span_id == span.span_id && other.start == span.start;
         if matched.slowest.iter().any(known) {
             return;
         }
-        matched.slowest.truncate(MATCHED_SPANS_MAX - 1);
-        matched.slowest.insert(
-            place,
-            MatchedSpan {
-                span_id: span.span_id,
-                service: span.resource.service().to_owned(),
-                name: span.name.to_owned(),
-                start: span.start,
-                duration_ns,
-                error: span.is_error(),
-                root: span.parent.is_none(),
-            },
-        );
-    }
-}
-
-/// What is known of every matching trace, from the summaries that heads and segments keep.
-#[derive(Debug)]
-pub(super) struct Sums {
-    pub(super) traces: HashMap<TraceId, Sum>,
-    /// Every trace of the range matches; none is known beforehand.
-    all: bool,
-    /// More traces than are kept apart.
-    full: bool,
-    names: Vec<String>,
-    numbers: HashMap<String, u32>,
-}
-
-/// One trace summed up.
-#[derive(Clone, Debug)]
-pub(super) struct Sum {
-    pub(super) start: Timestamp,
-    pub(super) end: Timestamp,
-    pub(super) spans: u64,
-    pub(super) errors: u64,
-    /// Start, service and name of the root, once it is there.
-    root: Option<(Timestamp, u32, u32)>,
-    services: Vec<u32>,
-}
-
-impl Sum {
-    const NOTHING: Sum = Sum {
-        start: Timestamp::MAX,
-        end: Timestamp(0),
-        spans: 0,
-        errors: 0,
-        root: None,
-        services: Vec::new(),
-    };
-
-    pub(super) fn duration_ns(&self) -> u64 {
-        self.end.0.saturating_sub(self.start.0)
-    }
-}
-
-impl Sums {
-    /// Of these traces, or of all that there are.
-    fn new(matches: Option<&Matches>) -> Sums {
-        let ids = matches
-            .into_iter()
-            .flat_map(|matches| matches.traces.keys());
-        Sums {
-            traces: ids.map(|id| (*id, Sum::NOTHING)).collect(),
-            all: matches.is_none(),
-            full: false,
-            names: Vec::new(),
-            numbers: HashMap::new(),
-        }
-    }
-
-    /// Sums up what the range and its surroundings have; of all traces, those that run in `range`.
-    fn read(&mut self, snapshot: &Snapshot, range: TimeRange, progress: &mut Progress<'_>) {
-        if !self.all && self.traces.is_empty() {
-            return;
-        }
-        let start = range.start().saturating_sub(OVERHANG_NS);
-        let end = range.end().saturating_add(OVERHANG_NS);
-        let around = TimeRange::new(start, end).unwrap_or(range);
-        let result = snapshot.summaries(around, &mut |summary| self.add(summary));
-        progress.read(0, 0, result);
-        if self.all {
-            self.traces
-                .retain(|_, sum| range.overlaps(sum.start, sum.end));
-        }
-    }
-
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = self.names.len() as u32;
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
-
-    fn name(&self, number: u32) -> &str {
-        &self.names[number as usize]
-    }
-
-    fn add(&mut self, summary: &TraceSummary) {
-        if !self.traces.contains_key(&summary.trace_id) {
-            let room = self.traces.len() < TRACES_MAX;
-            self.full |= self.all && !room;
-            if !self.all || !room {
-                return;
+        let mut number = |text: &str| {
+            if let Some(number) = self.numbers.get(text) {
+                return *number;
             }
-        }
-        let services: Vec<u32> = summary
-            .services
-            .iter()
-            .map(|name| self.number(name))
-            .collect();
-        let root = summary.root.as_ref().map(|root| {
-            (
-                root.start,
-                self.number(&root.service),
-                self.number(&root.name),
-            )
-        });
-        let sum = self.traces.entry(summary.trace_id).or_insert(Sum::NOTHING);
-        sum.start = sum.start.min(summary.start);
-        sum.end = sum.end.max(summary.end);
-        sum.spans += summary.spans;
-        sum.errors += summary.errors;
-        for service in services {
-            if let Err(place) = sum.services.binary_search(&service) {
-                sum.services.insert(place, service);
-            }
-        }
-        sum.root = match (sum.root, root) {
-            (Some(known), Some(new)) => Some(known.min(new)),
-            (known, new) => known.or(new),
+            let number = self.texts.len() as u32;
+            self.texts.push(text.to_owned());
+            self.numbers.insert(text.to_owned(), number);
+            number
         };
+        let slow = Slow {
+            span_id: span.span_id,
+            service: number(span.resource.service()),
+            name: number(span.name),
+            start: span.start,
+            duration_ns,
+            error: span.is_error(),
+            root: span.parent.is_none(),
+        };
+        matched.slowest.truncate(MATCHED_SPANS_MAX - 1);
+        matched.slowest.insert(place, slow);
+    }
+
+    /// Traces that match after `rest` only, as far as is known.
+    fn n_after(&self, rest: Timestamp) -> usize {
+        let matched = self.traces.values();
+        matched.filter(|matched| matched.first > rest).count()
+    }
+
+    /// What the list says of a trace: its slowest matching spans, and how many match.
+    fn of(&self, id: TraceId) -> (Vec<MatchedSpan>, u64) {
+        let Some(matched) = self.traces.get(&id) else {
+            return (Vec::new(), 0);
+        };
+        let shown = matched.slowest.iter().map(|slow| MatchedSpan {
+            span_id: slow.span_id,
+            service: self.texts[slow.service as usize].clone(),
+            name: self.texts[slow.name as usize].clone(),
+            start: slow.start,
+            duration_ns: slow.duration_ns,
+            error: slow.error,
+            root: slow.root,
+        });
+        (shown.collect(), matched.count)
     }
 }
 
 fn laid_out(
     snapshot: &Snapshot,
-    request: &TraceRequest,
-    range: TimeRange,
-    mut matches: Matches,
-    sums: &Sums,
+    (request, range): (&TraceRequest, TimeRange),
+    (matches, sums, tables): (&Matches, &Sums, &Tables),
     progress: &Progress<'_>,
     control: &Control,
 ) -> TracePage {
-    let mut order: Vec<(Timestamp, TraceId)> = sums
-        .traces
-        .iter()
-        // Cut short before its spans were read: nothing is known of it.
-        .filter(|(_, sum)| sum.spans > 0)
-        .map(|(id, sum)| (sum.start, *id))
-        .collect();
-    order.sort_unstable_by(|a, b| b.cmp(a));
-    let total = order.len() as u64;
-    let from = request.cursor.map_or(0, |cursor| {
-        order.partition_point(|place| *place >= (cursor.start, cursor.trace_id))
+    let is_after = |sum: &&Sum| is_after_cursor(request, sum);
+    let mut page: Vec<&Sum> = sums.known().filter(is_after).collect();
+    let newest_first = |a: &&Sum, b: &&Sum| (b.start, b.trace_id).cmp(&(a.start, a.trace_id));
+    let more = page.len() > request.limit;
+    if more {
+        page.select_nth_unstable_by(request.limit, newest_first);
+        page.truncate(request.limit);
+    }
+    page.sort_unstable_by(newest_first);
+    let next = page.last().filter(|_| more).map(|sum| TraceCursor {
+        start: sum.start,
+        trace_id: sum.trace_id,
     });
-    let page = &order[from..order.len().min(from + request.limit)];
-    let more = from + page.len() < order.len();
-    let next = page.last().filter(|_| more).map(|(start, id)| TraceCursor {
-        start: *start,
-        trace_id: *id,
-    });
-    let traces = page.iter().map(|(_, id)| {
-        let matched = matches.traces.remove(id).unwrap_or_default();
-        let (sum, mut row) = (&sums.traces[id], row(*id, &sums.traces[id], sums, matched));
-        if sum.root.is_none() {
-            (row.root_service, row.root_name) = earliest(snapshot, *id, control);
+    let traces = page.iter().map(|sum| {
+        let (root, services) = sums.texts(sum, tables);
+        let root = root.unwrap_or_else(|| earliest(snapshot, sum.trace_id, control));
+        let (matched, matched_count) = matches.of(sum.trace_id);
+        TraceRow {
+            trace_id: sum.trace_id,
+            root_service: root.0,
+            root_name: root.1,
+            start: sum.start,
+            duration_ns: sum.duration_ns(),
+            span_count: sum.spans,
+            error_count: sum.errors,
+            services,
+            matched,
+            matched_count,
         }
-        row
     });
     TracePage {
         traces: traces.collect(),
-        total,
-        scatter: scatter::scatter(range, &sums.traces),
+        over_all: request.whole.then(|| OverAll {
+            total: sums.known().count() as u64,
+            scatter: scatter::scatter(range, sums),
+        }),
         next,
         stats: progress.stats(),
     }
@@ -323,7 +307,7 @@ fn laid_out(
 /// Service and name of the earliest span: stands in for a root that has not come yet.
 fn earliest(snapshot: &Snapshot, id: TraceId, control: &Control) -> (String, String) {
     let mut best: Option<(Timestamp, String, String)> = None;
-    let read = each_span(snapshot, id, SpanColumns::NONE, control, &mut |span| {
+    let read = each_span(snapshot, id, SpanColumns::BASE, control, &mut |span| {
         if best
             .as_ref()
             .is_none_or(|(start, _, _)| span.start < *start)
@@ -335,31 +319,6 @@ fn earliest(snapshot: &Snapshot, id: TraceId, control: &Control) -> (String, Str
     // Past a bound there is no name; the row says so by being without one.
     let (_, service, name) = best.filter(|_| read.is_ok()).unwrap_or_default();
     (service, name)
-}
-
-fn row(id: TraceId, sum: &Sum, sums: &Sums, matched: Matched) -> TraceRow {
-    let root = sum
-        .root
-        .map(|(_, service, name)| (sums.name(service), sums.name(name)));
-    let (root_service, root_name) = root.unwrap_or_default();
-    let mut services: Vec<String> = sum
-        .services
-        .iter()
-        .map(|number| sums.name(*number).to_owned())
-        .collect();
-    services.sort_unstable();
-    TraceRow {
-        trace_id: id,
-        root_service: root_service.to_owned(),
-        root_name: root_name.to_owned(),
-        start: sum.start,
-        duration_ns: sum.duration_ns(),
-        span_count: sum.spans,
-        error_count: sum.errors,
-        services,
-        matched: matched.slowest,
-        matched_count: matched.count,
-    }
 }
 
 /// A whole trace: every span once, by (start, span id).
@@ -418,7 +377,8 @@ pub(super) fn unknown(id: TraceId) -> QueryError {
     QueryError::NotFound(format!("no trace {id}: never seen, or past its retention"))
 }
 
-/// Calls `each` for every stored span of a trace, retries included, in no particular order.
+/// Calls `each` for every stored span of a trace, retries included, in no particular order; it sees
+/// `columns`.
 pub(super) fn each_span<'c>(
     snapshot: &Snapshot,
     id: TraceId,
@@ -428,11 +388,15 @@ pub(super) fn each_span<'c>(
 ) -> Result<Progress<'c>, QueryError> {
     let mut left = TRACE_SPANS_MAX;
     each_unit(snapshot, id, control, &mut |unit, visible, progress| {
-        let result = unit.for_each(columns, &mut |span| {
-            if span.trace_id == id && visible.contains(span.at) {
-                each(span);
-                left -= 1;
-            }
+        let ask = SpanAsk {
+            find: SpanColumns::NONE,
+            show: columns.with(SpanColumns::BASE),
+            by_kind: false,
+        };
+        let mut test = |span: &SpanView<'_>| span.trace_id == id;
+        let result = unit.select(visible, ask, &mut test, &mut |span| {
+            each(span);
+            left -= 1;
             if left == 0 {
                 ControlFlow::Break(())
             } else {

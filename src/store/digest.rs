@@ -10,7 +10,7 @@ use super::head::Group;
 use super::hide::{self, Rule};
 use super::unit::each_span;
 use crate::model::red::RedTable;
-use crate::model::summary::TraceSummary;
+use crate::model::summary::{SummaryTable, TraceSummary};
 use crate::model::{Signal, SpanEntry, TraceId};
 
 /// Traces of one group whose summaries are kept for the next reader: 256 are about 64 KB. A group of
@@ -20,7 +20,7 @@ const KEPT_TRACES_MAX: usize = 256;
 /// The digest of one group of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Digest {
-    pub(crate) summaries: Vec<TraceSummary>,
+    pub(crate) summaries: Arc<SummaryTable>,
     pub(crate) red: RedTable,
 }
 
@@ -33,26 +33,29 @@ pub(super) fn of(group: &Group<SpanEntry>, rules: &[Rule]) -> Result<Arc<Digest>
         return Ok(digest.clone());
     }
     let digest = Arc::new(make(group, &[])?);
-    if digest.summaries.len() <= KEPT_TRACES_MAX {
+    if digest.summaries.rows.len() <= KEPT_TRACES_MAX {
         return Ok(group.digest.get_or_init(|| digest).clone());
     }
     Ok(digest)
 }
 
 fn make(group: &Group<SpanEntry>, veil: &[Rule]) -> Result<Digest, StoreError> {
-    let mut digest = Digest::default();
+    let (mut summaries, mut red) = (Vec::<TraceSummary>::new(), RedTable::default());
     let mut places: HashMap<TraceId, usize> = HashMap::new();
     each_span(group, &mut |span| {
         if veil.iter().any(|rule| rule.hides_span(span)) {
             return;
         }
-        let next = digest.summaries.len();
+        let next = summaries.len();
         let place = *places.entry(span.trace_id).or_insert(next);
         if place == next {
-            digest.summaries.push(TraceSummary::new(span.trace_id));
+            summaries.push(TraceSummary::new(span.trace_id));
         }
-        digest.summaries[place].add(span);
-        digest.red.add(span);
+        summaries[place].add(span);
+        red.add(span);
     })?;
-    Ok(digest)
+    Ok(Digest {
+        summaries: Arc::new(SummaryTable::of(&summaries)),
+        red,
+    })
 }

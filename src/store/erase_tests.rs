@@ -40,13 +40,12 @@ fn check(store: &Store, expected: &Expected, context: &str) {
     }
     let mut summed = BTreeMap::new();
     let snapshot = store.snapshot();
-    let mut each = |summary: &crate::model::TraceSummary| {
-        let number = u128::from_be_bytes(summary.trace_id.0) as u64 - 1;
-        *summed.entry(number).or_insert(0) += summary.spans;
-    };
-    snapshot
-        .summaries(TimeRange::ALL, &mut each)
-        .expect("readable");
+    for summaries in snapshot.summaries(TimeRange::ALL) {
+        for row in &summaries.read().expect("readable").rows {
+            let number = u128::from_be_bytes(row.trace_id.0) as u64 - 1;
+            *summed.entry(number).or_insert(0) += row.spans;
+        }
+    }
     assert_eq!(summed, expected[Signal::Traces as usize], "{context}");
     let mut counted = 0;
     let mut row = |row: &crate::model::red::RedRow<'_>| counted += row.cell.count;

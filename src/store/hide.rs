@@ -14,7 +14,7 @@ use super::error::StoreError;
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 use super::segment::{LogBlock, LogSegment, SpanBlock, SpanSegment};
 use crate::model::red::RedTable;
-use crate::model::summary::TraceSummary;
+use crate::model::summary::{SummaryTable, TraceSummary};
 use crate::model::{LogView, Signal, SpanView, TimeRange, TraceId};
 
 /// Traces that are summed up anew one by one; of more, all blocks of the segment are read once.
@@ -214,18 +214,8 @@ fn hidden_spans(segment: &SpanSegment, veil: &[Rule]) -> Result<HiddenSpans, Sto
 ///
 /// # Errors
 /// Something could not be read; the answer is partial.
-pub(super) fn summaries(
-    segment: &SpanSegment,
-    veil: &[Rule],
-    range: TimeRange,
-    each: &mut dyn FnMut(&TraceSummary),
-) -> Result<(), StoreError> {
+pub(super) fn summaries(segment: &SpanSegment, veil: &[Rule]) -> Result<SummaryTable, StoreError> {
     let traces = hidden_spans(segment, veil)?.traces;
-    segment.summaries(range, &mut |summary| {
-        if !traces.contains(&summary.trace_id) {
-            each(summary);
-        }
-    })?;
     let mut anew: HashMap<TraceId, TraceSummary> = HashMap::new();
     let columns = span_columns(veil);
     for block in blocks_of(segment, &traces)? {
@@ -237,11 +227,11 @@ pub(super) fn summaries(
             ControlFlow::Continue(())
         })?;
     }
-    let shown = anew.values();
-    shown
-        .filter(|summary| range.overlaps(summary.start, summary.end))
-        .for_each(each);
-    Ok(())
+    let mut table = SummaryTable::of(anew.values());
+    table.extend(&*segment.summaries()?, |row| {
+        !traces.contains(&row.trace_id)
+    });
+    Ok(table)
 }
 
 fn blocks_of(

@@ -23,6 +23,20 @@ pub(crate) struct SpanPrune {
     /// At least this long, in nanoseconds.
     pub(crate) duration_min_ns: u64,
     pub(crate) errors_only: bool,
+    /// Each of these lists has one that the span has. No list is empty.
+    pub(crate) needles: Vec<Vec<Needle>>,
+}
+
+/// What a span must have, as the token table tells it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needle {
+    /// Its name.
+    Name(String),
+    /// An attribute of span, scope or resource whose value has this text: its own, or that of a whole
+    /// number or a truth value.
+    Attribute { key: String, value: String },
+    /// An attribute whose value no text stands for: doubles, bytes, arrays.
+    Untold { key: String },
 }
 
 impl LogPrune {
@@ -75,7 +89,7 @@ impl LogColumns {
     }
 }
 
-/// As [`LogColumns`], for spans. Trace, span and parent ids are always there.
+/// As [`LogColumns`], for spans. Trace id, name, kind and status code are always there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SpanColumns(pub(crate) u32);
 
@@ -87,8 +101,15 @@ impl SpanColumns {
     pub(crate) const TEXT: SpanColumns = SpanColumns(8);
     /// Trace state, flags, dropped counts.
     pub(crate) const REST: SpanColumns = SpanColumns(16);
+    /// Span and parent id.
+    pub(crate) const IDS: SpanColumns = SpanColumns(32);
+    /// Start, end and place; [`SpanColumns::DURATION`] comes with them.
+    pub(crate) const TIMES: SpanColumns = SpanColumns(64);
+    pub(crate) const DURATION: SpanColumns = SpanColumns(128);
+    /// Ids and times: what each reader of whole units gets.
+    pub(crate) const BASE: SpanColumns = SpanColumns(32 | 64 | 128);
     pub(crate) const NONE: SpanColumns = SpanColumns(0);
-    pub(crate) const ALL: SpanColumns = SpanColumns(31);
+    pub(crate) const ALL: SpanColumns = SpanColumns(31 | 32 | 64 | 128);
 
     pub(crate) const fn with(self, other: SpanColumns) -> SpanColumns {
         SpanColumns(self.0 | other.0)
@@ -97,4 +118,15 @@ impl SpanColumns {
     pub(crate) const fn has(self, other: SpanColumns) -> bool {
         self.0 & other.0 == other.0
     }
+}
+
+/// How a reader looks for spans: which columns its test looks at, and which those who pass are shown
+/// with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanAsk {
+    pub(crate) find: SpanColumns,
+    pub(crate) show: SpanColumns,
+    /// The test looks at nothing but name, kind, status code, resource and scope, so that what it says
+    /// of one span it says of all that have these in common.
+    pub(crate) by_kind: bool,
 }

@@ -17,7 +17,7 @@ use super::segment::{self, LogBlock, LogSegment, Sealed, SegmentFacts, SpanBlock
 use super::unit::{LogUnit, SpanUnit, Unreadable};
 use crate::model::chunk::Chunk;
 use crate::model::red::RedTable;
-use crate::model::summary::TraceSummary;
+use crate::model::summary::SummaryTable;
 use crate::model::{LogEntry, ProjectId, Signal, SpanEntry};
 use crate::model::{TimeRange, Timestamp};
 
@@ -226,12 +226,12 @@ impl Segments {
     }
 
     /// The span segments that overlap `range`.
-    pub(super) fn traces(&self, range: TimeRange) -> impl Iterator<Item = Traces<'_>> {
+    pub(super) fn traces(&self, range: TimeRange) -> impl Iterator<Item = Traces> {
         self.overlapping(range)
             .filter_map(|segment| match &segment.data {
                 Data::Traces(data) => Some(Traces {
-                    row: &segment.row,
-                    data,
+                    row: segment.row.clone(),
+                    data: data.clone(),
                 }),
                 Data::Logs(_) => None,
             })
@@ -253,30 +253,30 @@ impl Segments {
 }
 
 /// What a span segment says of its spans as a whole.
-#[derive(Debug)]
-pub(super) struct Traces<'s> {
-    row: &'s SegmentRow,
-    data: &'s SpanSegment,
+#[derive(Clone, Debug)]
+pub(super) struct Traces {
+    row: SegmentRow,
+    data: SpanSegment,
 }
 
-impl Traces<'_> {
-    /// The summaries of traces with a span in `range`, without what `rules` hide.
-    pub(super) fn summaries(
-        &self,
-        range: TimeRange,
-        rules: &[Rule],
-        each: &mut dyn FnMut(&TraceSummary),
-    ) -> Result<(), StoreError> {
-        match hide::of_segment(rules, self.row) {
-            Some(veil) => hide::summaries(self.data, &veil, range, each),
-            None => self.data.summaries(range, each),
+impl Traces {
+    /// Place of its newest span.
+    pub(super) fn last(&self) -> Timestamp {
+        self.row.last
+    }
+
+    /// The summaries of its traces, without what `rules` hide.
+    pub(super) fn summaries(&self, rules: &[Rule]) -> Result<Arc<SummaryTable>, StoreError> {
+        match hide::of_segment(rules, &self.row) {
+            Some(veil) => Ok(Arc::new(hide::summaries(&self.data, &veil)?)),
+            None => self.data.summaries(),
         }
     }
 
     /// Rate, errors and durations, without what `rules` hide.
     pub(super) fn red(&self, rules: &[Rule]) -> Result<RedTable, StoreError> {
-        match hide::of_segment(rules, self.row) {
-            Some(veil) => hide::red(self.data, &veil),
+        match hide::of_segment(rules, &self.row) {
+            Some(veil) => hide::red(&self.data, &veil),
             None => self.data.red(),
         }
     }

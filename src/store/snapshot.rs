@@ -9,10 +9,10 @@ use super::error::StoreError;
 use super::head::{Entry, Group};
 use super::hide::{self, Rule};
 use super::prune::{LogPrune, SpanPrune};
-use super::segments::Segments;
-use super::unit::{LogUnit, SpanUnit, Wanted};
+use super::segments::{Segments, Traces};
+use super::unit::{LogUnit, SpanUnit, Wanted, WantedSpans};
 use crate::model::red::{RedRow, RedTable};
-use crate::model::summary::TraceSummary;
+use crate::model::summary::SummaryTable;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::{LogEntry, Signal, SpanEntry, TimeRange, Timestamp};
 
@@ -56,10 +56,7 @@ impl Snapshot {
     /// As [`Snapshot::logs`], for spans.
     pub(crate) fn spans(&self, range: TimeRange, prune: &SpanPrune) -> Vec<SpanUnit> {
         let range = self.visible(Signal::Traces, range);
-        let wanted = Arc::new(Wanted {
-            range,
-            prune: prune.clone(),
-        });
+        let wanted = Arc::new(WantedSpans::new(range, prune));
         let mut units: Vec<SpanUnit> = overlapping(&self.traces, range)
             .map(|group| {
                 let veil = hide::of_head(&self.rules, Signal::Traces, group.cleared);
@@ -71,39 +68,32 @@ impl Snapshot {
         units
     }
 
-    /// The summary of every trace with a span in `range`, one per head group and segment that has
-    /// some of it: those of one trace join to the whole.
-    ///
-    /// # Errors
-    /// Something could not be read; all that could be was given to `each`, and the answer is partial.
-    pub(crate) fn summaries(
-        &self,
-        range: TimeRange,
-        each: &mut dyn FnMut(&TraceSummary),
-    ) -> Result<(), StoreError> {
+    /// What has summaries of the traces with a span in `range`, the one with the newest span first:
+    /// head groups and segments, and summaries of one trace join to the whole.
+    pub(crate) fn summaries(&self, range: TimeRange) -> Vec<Summaries> {
         let range = self.visible(Signal::Traces, range);
-        let mut outcome = Ok(());
-        for group in overlapping(&self.traces, range) {
-            match digest::of(&group, &self.rules) {
-                Ok(digest) => digest
-                    .summaries
-                    .iter()
-                    .filter(|summary| range.overlaps(summary.start, summary.end))
-                    .for_each(&mut *each),
-                Err(e) => outcome = outcome.and(Err(e)),
-            }
-        }
-        for segment in self.segments.traces(range) {
-            outcome = outcome.and(segment.summaries(range, &self.rules, each));
-        }
-        outcome
+        let rules = &self.rules;
+        let mut all: Vec<Summaries> = overlapping(&self.traces, range)
+            .map(|group| Summaries {
+                last: group.last,
+                rules: rules.clone(),
+                of: Summarised::Head(group),
+            })
+            .collect();
+        all.extend(self.segments.traces(range).map(|segment| Summaries {
+            last: segment.last(),
+            rules: rules.clone(),
+            of: Summarised::Segment(segment),
+        }));
+        all.sort_by_key(|summaries| std::cmp::Reverse(summaries.last));
+        all
     }
 
     /// Rate, errors and durations of the minutes that touch `range`; several rows of one minute,
     /// service and operation add up.
     ///
     /// # Errors
-    /// As [`Snapshot::summaries`].
+    /// Something could not be read; all that could be was given to `each`, and the answer is partial.
     pub(crate) fn red(
         &self,
         range: TimeRange,
@@ -138,6 +128,32 @@ impl Snapshot {
     /// What is known to be damaged and overlaps `range`: an answer without it is partial.
     pub(crate) fn damaged(&self, signal: Signal, range: TimeRange) -> Vec<Arc<Damaged>> {
         self.segments.damaged(signal, self.visible(signal, range))
+    }
+}
+
+/// Summaries of one head group or segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Summaries {
+    /// Place of the newest span in there.
+    pub(crate) last: Timestamp,
+    rules: Arc<[Rule]>,
+    of: Summarised,
+}
+
+#[derive(Clone, Debug)]
+enum Summarised {
+    Head(Arc<Group<SpanEntry>>),
+    Segment(Traces),
+}
+
+impl Summaries {
+    /// # Errors
+    /// They cannot be read: an answer without them is partial.
+    pub(crate) fn read(&self) -> Result<Arc<SummaryTable>, StoreError> {
+        match &self.of {
+            Summarised::Head(group) => Ok(digest::of(group, &self.rules)?.summaries.clone()),
+            Summarised::Segment(segment) => segment.summaries(&self.rules),
+        }
     }
 }
 

@@ -378,12 +378,11 @@ fn summaries_and_red_count_the_same_in_heads_and_segments() {
     let figures = |store: &Store| {
         let (mut traces, mut spans, mut counted) = (0, 0, 0);
         let snapshot = store.snapshot();
-        let mut summary = |s: &crate::model::summary::TraceSummary| {
-            (traces, spans) = (traces + 1, spans + s.spans);
-        };
-        snapshot
-            .summaries(TimeRange::ALL, &mut summary)
-            .expect("readable");
+        for summaries in snapshot.summaries(TimeRange::ALL) {
+            for row in &summaries.read().expect("readable").rows {
+                (traces, spans) = (traces + 1, spans + row.spans);
+            }
+        }
         let mut row = |row: &crate::model::red::RedRow<'_>| counted += row.cell.count;
         snapshot.red(TimeRange::ALL, &mut row).expect("readable");
         (traces, spans, counted)

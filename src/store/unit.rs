@@ -1,16 +1,19 @@
 //! What a query reads: one head group or one segment block at a time, records as borrowed views.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+
+use memchr::memmem::Finder;
 
 use super::error::StoreError;
 use super::filter::LogFilter;
 use super::head::Group;
 use super::hide::{self, Veil};
-use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+use super::prune::{LogColumns, LogPrune, Needle, SpanAsk, SpanColumns, SpanPrune};
 use super::segment::{LogBlock, SpanBlock};
-use crate::model::otlp::Scratch;
+use crate::model::otlp::{GroupView, Scratch};
 use crate::model::wire::WireError;
 use crate::model::{Level, LogEntry, LogView, SpanEntry, SpanView, TimeRange, Timestamp};
 
@@ -46,7 +49,7 @@ pub(crate) struct SpanUnit {
 
 #[derive(Clone, Debug)]
 enum Spans {
-    Head(Arc<Group<SpanEntry>>, Arc<Wanted<SpanPrune>>),
+    Head(Arc<Group<SpanEntry>>, Arc<WantedSpans>),
     Block(SpanBlock),
     Unreadable(Unreadable),
 }
@@ -275,7 +278,7 @@ fn tally_head(
 }
 
 impl SpanUnit {
-    pub(super) fn head(group: Arc<Group<SpanEntry>>, wanted: Arc<Wanted<SpanPrune>>) -> SpanUnit {
+    pub(super) fn head(group: Arc<Group<SpanEntry>>, wanted: Arc<WantedSpans>) -> SpanUnit {
         SpanUnit {
             data: Spans::Head(group, wanted),
             veil: None,
@@ -362,6 +365,48 @@ impl SpanUnit {
     }
 }
 
+impl SpanUnit {
+    /// Calls `each` with the spans in `range` that pass `test`, until it breaks. The test may look at
+    /// what `ask` says; `each` at what it says is shown.
+    ///
+    /// # Errors
+    /// As [`SpanUnit::for_each`].
+    pub(crate) fn select(
+        &self,
+        range: TimeRange,
+        ask: SpanAsk,
+        test: &mut dyn FnMut(&SpanView<'_>) -> bool,
+        each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let veil = self.veil.as_deref().unwrap_or_default();
+        let ask = if veil.is_empty() {
+            ask
+        } else {
+            SpanAsk {
+                find: ask
+                    .find
+                    .with(hide::span_columns(veil))
+                    .with(SpanColumns::BASE),
+                by_kind: false,
+                ..ask
+            }
+        };
+        let test =
+            &mut |span: &SpanView<'_>| !veil.iter().any(|rule| rule.hides_span(span)) && test(span);
+        match &self.data {
+            Spans::Head(group, wanted) => head_spans(group, wanted, &mut |span| {
+                if range.contains(span.at) && test(span) {
+                    each(span)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }),
+            Spans::Block(block) => block.select(range, ask, test, each),
+            Spans::Unreadable(segment) => Err(segment.error()),
+        }
+    }
+}
+
 fn head_logs(
     group: &Group<LogEntry>,
     wanted: &Wanted<LogPrune>,
@@ -387,7 +432,7 @@ fn head_logs(
 
 fn head_spans(
     group: &Group<SpanEntry>,
-    wanted: &Wanted<SpanPrune>,
+    wanted: &WantedSpans,
     each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     for chunk in &group.chunks {
@@ -397,8 +442,15 @@ fn head_spans(
             continue;
         }
         let groups = chunk.group_views().map_err(damaged)?;
+        let told: Vec<Option<u64>> = groups.iter().map(|g| wanted.told_by(g)).collect();
         let mut scratch = Scratch::default();
         for entry in wants {
+            let Some(told) = told[entry.group as usize] else {
+                continue;
+            };
+            if !wanted.may_hold(chunk.encoded(entry), told) {
+                continue;
+            }
             let view = chunk.view(entry, &groups, &mut scratch).map_err(damaged)?;
             if each(&view).is_break() {
                 return Ok(());
@@ -408,15 +460,78 @@ fn head_spans(
     Ok(())
 }
 
+/// What decides whether a span of the head is decoded: its index entry, its service, and whether its
+/// bytes have the name or the attributes' keys that it must have.
+#[derive(Debug)]
+pub(super) struct WantedSpans {
+    range: TimeRange,
+    prune: SpanPrune,
+    /// For each list of needles, what one of them leaves in the bytes of its span or resource.
+    marks: Vec<Vec<Mark>>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    /// A name stands in the span itself; attributes also in scope and resource.
+    of_span: bool,
+    finder: Finder<'static>,
+}
+
+impl WantedSpans {
+    pub(super) fn new(range: TimeRange, prune: &SpanPrune) -> WantedSpans {
+        let text = |needle: &Needle| match needle {
+            Needle::Name(name) => (true, name.clone()),
+            Needle::Attribute { key, .. } | Needle::Untold { key } => (false, key.clone()),
+        };
+        let mark = |(of_span, text): (bool, String)| Mark {
+            of_span,
+            finder: Finder::new(text.as_bytes()).into_owned(),
+        };
+        let marks = |list: &Vec<Needle>| {
+            let texts: BTreeSet<(bool, String)> = list.iter().map(text).collect();
+            texts.into_iter().map(mark).collect()
+        };
+        // One bit of a u64 for each list; a query of more is decided by the first.
+        let lists = prune.needles.iter().take(u64::BITS as usize);
+        WantedSpans {
+            range,
+            prune: prune.clone(),
+            marks: lists.map(marks).collect(),
+        }
+    }
+
+    /// A bit for each list of needles that a resource or scope may answer; `None` when no span of this
+    /// service is wanted.
+    fn told_by(&self, group: &GroupView<'_>) -> Option<u64> {
+        let service = group.resource.service();
+        let services = &self.prune.services;
+        if !services.is_empty() && !services.iter().any(|wanted| wanted == service) {
+            return None;
+        }
+        let has = |mark: &Mark| {
+            let of = [group.resource.raw, group.scope.raw];
+            !mark.of_span && of.iter().any(|raw| mark.finder.find(raw).is_some())
+        };
+        let told = self.marks.iter().enumerate();
+        let told = told.filter(|(_, list)| list.iter().any(has));
+        Some(told.fold(0, |bits, (list, _)| bits | 1 << list))
+    }
+
+    fn may_hold(&self, span: &[u8], told: u64) -> bool {
+        let lists = self.marks.iter().enumerate();
+        let has = |mark: &Mark| mark.finder.find(span).is_some();
+        lists
+            .filter(|(list, _)| told >> list & 1 == 0)
+            .all(|(_, list)| list.iter().any(has))
+    }
+}
+
 /// Calls `each` with every span of a group.
 pub(super) fn each_span(
     group: &Group<SpanEntry>,
     each: &mut dyn FnMut(&SpanView<'_>),
 ) -> Result<(), StoreError> {
-    let wanted = Wanted {
-        range: TimeRange::ALL,
-        prune: SpanPrune::default(),
-    };
+    let wanted = WantedSpans::new(TimeRange::ALL, &SpanPrune::default());
     head_spans(group, &wanted, &mut |span| {
         each(span);
         ControlFlow::Continue(())

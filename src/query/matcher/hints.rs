@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::lang::{Comparison, Expr, Field, Place, Quantity, Term, Test};
+use super::super::lang::{Comparison, Expr, Field, Number, Place, Quantity, Term, Test};
 use super::{BuiltIn, exact_values};
 use crate::model::{Level, TraceId};
-use crate::store::{LogPrune, SpanPrune};
+use crate::store::{LogPrune, Needle, SpanPrune};
 
 /// All levels.
 const LEVELS_ANY: u32 = (1 << Level::ALL.len()) - 1;
@@ -21,7 +21,12 @@ pub(super) struct Hints {
     traces: Option<BTreeSet<TraceId>>,
     duration_min_ns: u64,
     errors_only: bool,
+    /// Each of these sets has one that the span has.
+    needles: Vec<BTreeSet<Needle>>,
 }
+
+/// Needles that an `OR` may make: a look-up each.
+const NEEDLES_MAX: usize = 32;
 
 impl Hints {
     const ANY: Hints = Hints {
@@ -30,10 +35,14 @@ impl Hints {
         traces: None,
         duration_min_ns: 0,
         errors_only: false,
+        needles: Vec::new(),
     };
 
     pub(super) fn of_logs(expr: &Expr) -> Hints {
-        let mut hints = Hints::of(expr, &log_term);
+        let mut hints = Hints::of(expr, &|field, test| match field.place {
+            Place::Any => log_term(field, test),
+            _ => Hints::ANY,
+        });
         // A record without a severity number may still have its level as text.
         hints.levels |= LogPrune::bit(Level::Unset);
         hints
@@ -57,7 +66,7 @@ impl Hints {
             Expr::Term(Term {
                 field: Some(field),
                 test,
-            }) if field.place == Place::Any => term(field, test),
+            }) => term(field, test),
             Expr::All | Expr::Not(_) | Expr::Term(_) => Hints::ANY,
         }
     }
@@ -69,6 +78,7 @@ impl Hints {
             traces: both(self.traces, other.traces),
             duration_min_ns: self.duration_min_ns.max(other.duration_min_ns),
             errors_only: self.errors_only || other.errors_only,
+            needles: [self.needles, other.needles].concat(),
         }
     }
 
@@ -79,6 +89,7 @@ impl Hints {
             traces: either(self.traces, other.traces),
             duration_min_ns: self.duration_min_ns.min(other.duration_min_ns),
             errors_only: self.errors_only && other.errors_only,
+            needles: either_needle(&self.needles, &other.needles),
         }
     }
 
@@ -111,6 +122,11 @@ impl Hints {
             duration_min_ns: self.duration_min_ns,
             errors_only: self.errors_only,
             services: self.services.into_iter().flatten().collect(),
+            needles: self
+                .needles
+                .into_iter()
+                .map(|any_of| any_of.into_iter().collect())
+                .collect(),
         }
     }
 }
@@ -140,8 +156,34 @@ fn log_term(field: &Field, test: &Test) -> Hints {
     }
 }
 
+/// One of `a` or one of `b`, for each pair of them.
+fn either_needle(a: &[BTreeSet<Needle>], b: &[BTreeSet<Needle>]) -> Vec<BTreeSet<Needle>> {
+    let pairs = a.iter().flat_map(|a| b.iter().map(move |b| a | b));
+    pairs
+        .filter(|any_of| any_of.len() <= NEEDLES_MAX)
+        .take(NEEDLES_MAX)
+        .collect()
+}
+
 fn span_term(field: &Field, test: &Test) -> Hints {
-    match BuiltIn::named(&field.name) {
+    let built_in = match field.place {
+        Place::Any => BuiltIn::named(&field.name),
+        Place::Attr | Place::Resource => None,
+        // A scope's name and version are no attributes, and a span has no body.
+        Place::Scope | Place::Body => return Hints::ANY,
+    };
+    match built_in {
+        None | Some(BuiltIn::Severity | BuiltIn::Body) => attribute(&field.name, test),
+        Some(BuiltIn::Name) => Hints {
+            needles: exact_values(test)
+                .map(|names| {
+                    let needle = |name: &str| Needle::Name(name.to_owned());
+                    names.into_iter().map(needle).collect()
+                })
+                .into_iter()
+                .collect(),
+            ..Hints::ANY
+        },
         Some(BuiltIn::Service) => services(test),
         Some(BuiltIn::Trace) => traces(test),
         Some(BuiltIn::Duration) => Hints {
@@ -158,6 +200,40 @@ fn span_term(field: &Field, test: &Test) -> Hints {
         _ => Hints::ANY,
     }
 }
+
+/// What the token table knows of values that equal one of the test's.
+fn attribute(key: &str, test: &Test) -> Hints {
+    let needles = exact_values(test).and_then(|values| {
+        let mut any_of = BTreeSet::from([Needle::Untold {
+            key: key.to_owned(),
+        }]);
+        for value in values {
+            let mut needle = |value: String| {
+                let key = key.to_owned();
+                any_of.insert(Needle::Attribute { key, value });
+            };
+            needle(value.to_owned());
+            match Number::parse(value) {
+                // A key without a value equals the empty text; floats past 2^53 equal many integers.
+                None if value.is_empty() => return None,
+                Some(Number::Float(float)) if float.abs() >= FLOAT_EXACT_MAX => return None,
+                Some(Number::Float(float)) if float.fract() == 0.0 => {
+                    needle((float as i64).to_string());
+                }
+                Some(Number::Int(int)) => needle(int.to_string()),
+                None | Some(Number::Float(_)) => {}
+            }
+        }
+        Some(any_of)
+    });
+    Hints {
+        needles: needles.into_iter().collect(),
+        ..Hints::ANY
+    }
+}
+
+/// Below this every whole float is one integer.
+const FLOAT_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 fn services(test: &Test) -> Hints {
     let names = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();

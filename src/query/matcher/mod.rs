@@ -46,6 +46,8 @@ pub(crate) struct SpanMatcher {
     pub(crate) prune: SpanPrune,
     /// What [`SpanMatcher::matches`] looks at.
     pub(crate) columns: SpanColumns,
+    /// It looks at nothing but what spans of one kind have in common.
+    pub(crate) by_kind: bool,
     /// No span can match: two conditions exclude each other.
     pub(crate) nothing: bool,
 }
@@ -89,9 +91,14 @@ impl SpanMatcher {
         let node = compile(query)?;
         let hints = Hints::of_spans(query);
         let mut columns = SpanColumns::NONE;
-        node.each_target(&mut |target| columns = columns.with(span::columns(target)));
+        let mut by_kind = true;
+        node.each_target(&mut |target| {
+            columns = columns.with(span::columns(target));
+            by_kind &= span::is_of_kind(target);
+        });
         Ok(SpanMatcher {
             node,
+            by_kind,
             nothing: hints.nothing(),
             prune: hints.span_prune(),
             columns,

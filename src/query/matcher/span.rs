@@ -77,11 +77,29 @@ pub(super) fn columns(target: Option<&Target>) -> SpanColumns {
     };
     match (target.place, target.built_in) {
         (Place::Scope | Place::Resource | Place::Body, _) => SpanColumns::NONE,
-        (Place::Any, Some(field)) if !matches!(field, BuiltIn::Severity | BuiltIn::Body) => {
-            SpanColumns::NONE
-        }
-        (Place::Any | Place::Attr, _) => SpanColumns::ATTRIBUTES,
+        (Place::Any, Some(field)) => match field {
+            BuiltIn::Service | BuiltIn::Trace | BuiltIn::Name | BuiltIn::Kind | BuiltIn::Status => {
+                SpanColumns::NONE
+            }
+            BuiltIn::Span | BuiltIn::Root => SpanColumns::IDS,
+            BuiltIn::Duration => SpanColumns::DURATION,
+            BuiltIn::Severity | BuiltIn::Body => SpanColumns::ATTRIBUTES,
+        },
+        (Place::Any, None) | (Place::Attr, _) => SpanColumns::ATTRIBUTES,
     }
+}
+
+/// Whether a target (`None`: text) is the same for all spans of one name, kind, status, set of keys,
+/// scope and resource.
+pub(super) fn is_of_kind(target: Option<&Target>) -> bool {
+    target.is_some_and(|target| match (target.place, target.built_in) {
+        (Place::Scope | Place::Resource | Place::Body, _) => true,
+        (Place::Any, Some(field)) => matches!(
+            field,
+            BuiltIn::Service | BuiltIn::Name | BuiltIn::Kind | BuiltIn::Status
+        ),
+        (Place::Any, None) | (Place::Attr, _) => false,
+    })
 }
 
 /// Refuses `duration:>500`: nobody knows the unit, and nothing would match.

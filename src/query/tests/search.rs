@@ -311,6 +311,7 @@ fn an_empty_trace_query_lists_what_runs_in_the_range() {
             limit: 10,
             scope: SpanScope::All,
             cursor: None,
+            whole: true,
         };
         let page = fixture
             .engine

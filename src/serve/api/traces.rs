@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::json as print;
 use super::{Params, logs};
 use crate::model::{Signal, TraceId};
-use crate::query::{MatchedSpan, SpanScope, TraceCursor, TraceRequest, TraceRow};
+use crate::query::{MatchedSpan, Scatter, SpanScope, TraceCursor, TraceRequest, TraceRow};
 use crate::serve::error::Failure;
 use crate::serve::state::Shared;
 
@@ -26,13 +26,27 @@ pub(crate) async fn list(
         limit: params.count("limit", LIMIT_DEFAULT, crate::query::TRACE_ROWS_MAX)?,
         scope: scope(&params)?,
         cursor: params.parsed("cursor", TraceCursor::parse)?,
+        whole: params.get("scatter") == Some("true"),
     };
     let page = app
         .ask(params.text("query"), move |engine, control| {
             engine.traces(&request, control)
         })
         .await?;
-    let cells = page.scatter.cells.iter().map(|cell| {
+    let mut answer = json!({
+        "traces": page.traces.iter().map(trace_row).collect::<Vec<_>>(),
+        "next": page.next.map(|cursor| cursor.to_string()),
+        "stats": print::stats(&page.stats),
+    });
+    if let Some(over_all) = &page.over_all {
+        answer["total"] = over_all.total.into();
+        answer["scatter"] = scatter(&over_all.scatter);
+    }
+    Ok(Json(answer))
+}
+
+fn scatter(scatter: &Scatter) -> Value {
+    let cells = scatter.cells.iter().map(|cell| {
         json!([
             cell.column,
             cell.row,
@@ -41,19 +55,13 @@ pub(crate) async fn list(
             cell.trace_id.to_string()
         ])
     });
-    Ok(Json(json!({
-        "traces": page.traces.iter().map(trace_row).collect::<Vec<_>>(),
-        "total": page.total,
-        "scatter": {
-            "columns": page.scatter.columns,
-            "rows": page.scatter.rows,
-            "duration_min_ns": page.scatter.duration_min_ns,
-            "duration_max_ns": page.scatter.duration_max_ns,
-            "cells": cells.collect::<Vec<_>>(),
-        },
-        "next": page.next.map(|cursor| cursor.to_string()),
-        "stats": print::stats(&page.stats),
-    })))
+    json!({
+        "columns": scatter.columns,
+        "rows": scatter.rows,
+        "duration_min_ns": scatter.duration_min_ns,
+        "duration_max_ns": scatter.duration_max_ns,
+        "cells": cells.collect::<Vec<_>>(),
+    })
 }
 
 fn scope(params: &Params) -> Result<SpanScope, Failure> {

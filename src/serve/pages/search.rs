@@ -57,6 +57,7 @@ fn trace_of(
         limit: 1,
         scope: SpanScope::All,
         cursor: None,
+        whole: false,
     };
     let page = engine.traces(&request, control)?;
     Ok(page.traces.first().map(|row| row.trace_id))

@@ -250,6 +250,7 @@ async fn newest_trace(app: &App, now: Timestamp) -> Option<Stored> {
         limit: 1,
         scope: SpanScope::All,
         cursor: None,
+        whole: false,
     };
     let found = app.ask("start: newest trace", move |engine, control| {
         engine.traces(&request, control)

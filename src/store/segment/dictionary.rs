@@ -98,6 +98,11 @@ impl<S> DictionaryBuilder<S> {
         self.texts.intern(text)
     }
 
+    /// The text of a number.
+    pub(crate) fn text_of(&self, number: u32) -> &[u8] {
+        self.texts.get(number)
+    }
+
     /// The shapes by their numbers.
     pub(crate) fn shapes(&self) -> &[S] {
         &self.shapes

@@ -22,6 +22,8 @@ struct Input<'s, F: Format> {
     segment: &'s Segment<F>,
     loaded: Arc<Loaded<F>>,
     first_block: u32,
+    /// Its token table says nothing of attribute values: an earlier version wrote it.
+    is_untold: bool,
 }
 
 /// Writes the union of `inputs` to `out`.
@@ -42,10 +44,13 @@ pub(crate) fn merge<F: Format>(
     let (mut services, mut facts) = (Interner::default(), SegmentFacts::default());
     let mut opened = Vec::with_capacity(inputs.len());
     for segment in inputs {
+        let loaded = segment.loaded()?;
+        let told = segment.blocks_with(&loaded.directory, tokens::of_values())?;
         let input = Input {
             segment,
-            loaded: segment.loaded()?,
+            loaded,
             first_block: directory.blocks.len() as u32,
+            is_untold: F::TOKENS_OF_VALUES && told.is_none_or(|blocks| blocks.is_empty()),
         };
         facts.absorb(&segment.facts());
         let shift = output.offset();
@@ -120,6 +125,7 @@ impl<F: Format> Input<'_, F> {
 
     /// The tokens of one of `n` equal ranges of hashes, with the output's block numbers.
     fn tokens(&self, range: usize, n: usize, out: &mut Vec<Token>) -> Result<(), StoreError> {
+        self.untold(range, n, out);
         let Some(section) = self.segment.frame().find(Tag::Tokens) else {
             return Ok(());
         };
@@ -136,6 +142,25 @@ impl<F: Format> Input<'_, F> {
             }
         })
         .map_err(self.segment.frame().corrupt(offset))
+    }
+}
+
+impl<F: Format> Input<'_, F> {
+    /// The tokens by which the output tells values and this input does not: all of its blocks may have
+    /// any value.
+    fn untold(&self, range: usize, n: usize, out: &mut Vec<Token>) {
+        if !self.is_untold {
+            return;
+        }
+        let n_blocks = self.loaded.directory.blocks.len() as u32;
+        let blocks = self.first_block..self.first_block + n_blocks;
+        let any = blocks.clone().map(|block| (tokens::of_any(), block));
+        let values = blocks.take(1).map(|block| (tokens::of_values(), block));
+        let (first, last) = tokens::range_of(range, n);
+        let own = any
+            .chain(values)
+            .filter(|(hash, _)| (first..=last).contains(hash));
+        out.extend(own.map(|(hash, block)| Token { hash, block }));
     }
 }
 
@@ -162,8 +187,7 @@ fn merge_tokens<F: Format>(
         for input in inputs {
             input.tokens(range, n_ranges, &mut tokens)?;
         }
-        tokens.sort_unstable();
-        tokens.dedup();
+        tokens::sort(&mut tokens);
         let mut rest = &tokens[..];
         let per_range = n_buckets / n_ranges;
         for bucket in range * per_range..(range + 1) * per_range {

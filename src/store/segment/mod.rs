@@ -101,6 +101,13 @@ pub(crate) trait Format: fmt::Debug + Sized + 'static {
     fn facts_bytes(_facts: &Self::Facts) -> usize {
         0
     }
+    /// What readers keep with an open directory.
+    type Cached: fmt::Debug + Send + Sync;
+
+    fn cached_bytes(cached: &Self::Cached) -> usize;
+
+    /// Whether token tables of this signal have tokens of attribute values.
+    const TOKENS_OF_VALUES: bool;
 
     /// Facts of a block whose segment's services have got new numbers.
     fn with_services(facts: &Self::Facts, numbers: &[u32]) -> Self::Facts;
@@ -133,6 +140,8 @@ struct Inner<F: Format> {
 pub(crate) struct Loaded<F: Format> {
     pub(crate) directory: Directory<F>,
     dictionaries: Vec<OnceLock<Dictionary<F::Shape>>>,
+    /// What else readers have left here for the next.
+    cached: OnceLock<F::Cached>,
 }
 
 impl<F: Format> Segment<F> {
@@ -161,7 +170,9 @@ impl<F: Format> Segment<F> {
     pub(crate) fn cached_bytes(&self) -> usize {
         self.slot().as_ref().map_or(0, |loaded| {
             let used = loaded.dictionaries.iter().filter_map(OnceLock::get);
-            loaded.directory.heap_bytes() + used.map(Dictionary::heap_bytes).sum::<usize>()
+            let cached = loaded.cached.get().map_or(0, F::cached_bytes);
+            let dictionaries = used.map(Dictionary::heap_bytes).sum::<usize>();
+            loaded.directory.heap_bytes() + dictionaries + cached
         })
     }
 
@@ -186,6 +197,7 @@ impl<F: Format> Segment<F> {
         let loaded = Arc::new(Loaded {
             directory,
             dictionaries: (0..n_parts).map(|_| OnceLock::new()).collect(),
+            cached: OnceLock::new(),
         });
         *self.slot() = Some(Arc::clone(&loaded));
         Ok(loaded)
@@ -254,12 +266,20 @@ impl<F: Format> Segment<F> {
         directory: &Directory<F>,
         id: TraceId,
     ) -> Result<Option<Vec<u32>>, StoreError> {
+        self.blocks_with(directory, tokens::hash(&id.0))
+    }
+
+    /// The blocks that have a token, rising; `None` when the file has no token table.
+    fn blocks_with(
+        &self,
+        directory: &Directory<F>,
+        hash: u64,
+    ) -> Result<Option<Vec<u32>>, StoreError> {
         let Some(section) = self.frame().find(Tag::Tokens) else {
             return Ok(None);
         };
-        let bytes = self.bucket(directory, section.offset, tokens::hash(&id.0))?;
-        let (offset, bucket) = bytes;
-        let blocks = tokens::find(&bucket, tokens::hash(&id.0));
+        let (offset, bucket) = self.bucket(directory, section.offset, hash)?;
+        let blocks = tokens::find(&bucket, hash);
         let blocks = blocks.map_err(self.frame().corrupt(offset))?;
         let n = directory.blocks.len() as u32;
         if blocks.iter().any(|block| *block >= n) {

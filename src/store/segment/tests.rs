@@ -13,7 +13,7 @@ use super::random::{Files, MIDNIGHT, Random, day, log_request, span_request};
 use super::*;
 use crate::model::chunk::Request;
 use crate::model::{LogChunk, ProjectId, SpanChunk, Timestamp, write};
-use crate::store::{LogColumns, LogPrune, SpanColumns, SpanPrune};
+use crate::store::{LogColumns, LogPrune, Needle, SpanColumns, SpanPrune};
 
 /// Changes a few bytes of one of the streams, or cuts it.
 fn damage(random: &mut Random, unpacked: &mut Unpacked) {
@@ -240,4 +240,63 @@ fn files_of_format_1_are_read() {
     let expected = read_spans(&new).expect("just sealed");
     assert_eq!(expected.len(), 60);
     assert_eq!(read_spans(&old).expect("format 1 stays readable"), expected);
+}
+
+/// A merged file tells values although one of its inputs cannot: that one's blocks may have any value.
+#[test]
+fn values_are_found_in_a_merge_of_both_formats() {
+    let files = Files::new();
+    let old: SpanSegment = open_fixture("segment-spans-v1.seg");
+    let chunk = SpanChunk::parse(fixture_request("segment-spans.otlp")).expect("sound");
+    let noon = |_| day(Timestamp(MIDNIGHT));
+    let new = seal_spans(&[Arc::new(chunk)], noon).remove(0);
+    let new: SpanSegment = files.open("new.seg", &new.bytes).expect("just sealed");
+    let prune = |needle: Needle| SpanPrune {
+        needles: vec![vec![needle]],
+        ..SpanPrune::default()
+    };
+    let absent = prune(Needle::Attribute {
+        key: "no such key".to_owned(),
+        value: "nowhere".to_owned(),
+    });
+    let n = |segment: &SpanSegment, prune: &SpanPrune| {
+        let blocks = segment.blocks(TimeRange::ALL, prune);
+        blocks
+            .expect("readable")
+            .iter()
+            .map(SpanBlock::rows)
+            .sum::<usize>()
+    };
+    assert_eq!((n(&old, &absent), n(&new, &absent)), (60, 0));
+    let mut bytes = Vec::new();
+    merge(&[new, old], &mut bytes).expect("both merge");
+    let merged: SpanSegment = files.open("merged.seg", &bytes).expect("just merged");
+    merged.verify().expect("just merged");
+    assert_eq!(n(&merged, &absent), 60);
+    let mut names = std::collections::BTreeMap::new();
+    for block in merged
+        .blocks(TimeRange::ALL, &SpanPrune::default())
+        .expect("readable")
+    {
+        let each = &mut |span: &crate::model::SpanView<'_>| {
+            *names.entry(span.name.to_owned()).or_insert(0) += 1;
+            ControlFlow::Continue(())
+        };
+        block.for_each(SpanColumns::NONE, each).expect("readable");
+    }
+    assert!(names.len() > 1);
+    for (name, spans) in names {
+        let mut found = 0;
+        for block in merged
+            .blocks(TimeRange::ALL, &prune(Needle::Name(name.clone())))
+            .expect("readable")
+        {
+            let each = &mut |span: &crate::model::SpanView<'_>| {
+                found += usize::from(span.name == name);
+                ControlFlow::Continue(())
+            };
+            block.for_each(SpanColumns::NONE, each).expect("readable");
+        }
+        assert_eq!(found, spans, "{name}");
+    }
 }

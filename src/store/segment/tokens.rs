@@ -1,7 +1,7 @@
-//! The token table: which blocks hold a trace id. Hash-ordered buckets of about 2 KB, so that a
+//! The token table: which blocks hold a trace id or an attribute's value. Hash-ordered buckets of about 2 KB, so that a
 //! lookup is one read; their places are in the directory.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::cursor::{Cursor, Damage, put_varint};
 
@@ -25,6 +25,48 @@ pub(crate) struct Token {
 /// The kept part of a token's hash.
 pub(crate) fn hash(token: &[u8]) -> u64 {
     xxh3_64(token) >> (64 - HASH_BITS)
+}
+
+/// The token of a value under a key.
+pub(crate) fn of_attribute(key: &[u8], value: &[u8]) -> u64 {
+    xxh3_64_with_seed(value, xxh3_64(key)) >> (64 - HASH_BITS)
+}
+
+/// The token of a whole number: that of its decimal text.
+pub(crate) fn of_int(key: &[u8], value: i64) -> u64 {
+    of_attribute(key, value.to_string().as_bytes())
+}
+
+/// The token of a truth value: that of its text.
+pub(crate) fn of_bool(key: &[u8], value: bool) -> u64 {
+    of_attribute(key, if value { b"true" } else { b"false" })
+}
+
+/// The token of a span's name.
+pub(crate) fn of_name(name: &[u8]) -> u64 {
+    of_attribute(b"\0name", name)
+}
+
+/// Says that a block has values under a key that have no tokens of their own.
+pub(crate) fn of_untold(key: &[u8]) -> u64 {
+    of_attribute(key, b"\0untold")
+}
+
+/// Says that a block has records whose values have no tokens, whatever the key.
+pub(crate) fn of_any() -> u64 {
+    hash(b"\0any")
+}
+
+/// Says that the table has tokens of values; every table written since version 2 has it.
+pub(crate) fn of_values() -> u64 {
+    hash(b"\0values")
+}
+
+/// Sorts tokens and takes out those that are there twice.
+pub(crate) fn sort(tokens: &mut Vec<Token>) {
+    // A block's number has far less than 24 bits: one comparison instead of two.
+    tokens.sort_unstable_by_key(|token| token.hash << 24 | u64::from(token.block));
+    tokens.dedup();
 }
 
 /// The bucket of a hash in a table of `n` (a power of two) buckets.

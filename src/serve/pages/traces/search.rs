@@ -88,11 +88,13 @@ fn find(
         limit: TRACES,
         scope: scope_of(&request.url),
         cursor: request.url.get("cursor").and_then(TraceCursor::parse),
+        whole: true,
     };
     let page = engine.traces(&asked, control)?;
-    answer.total = page.total;
+    let over_all = page.over_all.unwrap_or_default();
+    answer.total = over_all.total;
     answer.traces = page.traces;
-    answer.scatter = page.scatter;
+    answer.scatter = over_all.scatter;
     answer.next = page.next;
     answer.stats = page.stats;
     if answer.traces.is_empty() && answer.total == 0 {
@@ -101,7 +103,8 @@ fn find(
             TimeRange::new(now.saturating_sub(WIDER_NS), now).expect("it ends after it starts");
         asked.limit = 1;
         asked.cursor = None;
-        answer.wider = Some(engine.traces(&asked, control)?.total).filter(|total| *total > 0);
+        let wider = engine.traces(&asked, control)?.over_all.unwrap_or_default();
+        answer.wider = Some(wider.total).filter(|total| *total > 0);
         return Ok(());
     }
     answer.facets = engine.span_facets(&asked.query, request.window(), None, control)?;

@@ -66,8 +66,14 @@ impl Format for Logs {
         family::ATTRIBUTES,
         family::RAW,
     ];
+    const TOKENS_OF_VALUES: bool = false;
+    type Cached = ();
     type Facts = LogBlockFacts;
     type Shape = LogShape;
+
+    fn cached_bytes((): &()) -> usize {
+        0
+    }
 
     fn put_facts(blocks: &[Block<LogBlockFacts>], encoder: &mut Encoder) {
         facts::put(blocks, encoder);

@@ -17,10 +17,15 @@ use super::shape::{SpanColumnsShape, SpanShape};
 use super::{SpanBlock, family};
 
 /// The columns of one block; those not asked for are empty.
-#[derive(Debug, Default)]
-struct Columns {
-    shapes: Vec<u32>,
-    resources: Vec<u32>,
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// Which of the columns that readers ask for have been read.
+    known: SpanColumns,
+    groups: Groups,
+    pub(super) shapes: Vec<u32>,
+    pub(super) resources: Vec<u32>,
+    /// Number of each row's trace.
+    traces: Vec<u32>,
     trace_rows: Vec<usize>,
     trace_ids: Vec<TraceId>,
     span_ids: Vec<SpanId>,
@@ -34,6 +39,31 @@ struct Columns {
     messages: Option<Texts>,
     events: List,
     links: List,
+}
+
+impl Default for Columns {
+    fn default() -> Columns {
+        Columns {
+            known: SpanColumns::NONE,
+            groups: Groups::default(),
+            shapes: Vec::new(),
+            resources: Vec::new(),
+            traces: Vec::new(),
+            trace_rows: Vec::new(),
+            trace_ids: Vec::new(),
+            span_ids: Vec::new(),
+            parents: Vec::new(),
+            at: Vec::new(),
+            starts: Vec::new(),
+            durations: Vec::new(),
+            attributes: Values::default(),
+            raw: Values::default(),
+            states: None,
+            messages: None,
+            events: List::default(),
+            links: List::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,70 +88,107 @@ pub(super) fn for_each(
 ) -> Result<(), StoreError> {
     let part = block.entry().part;
     let dictionary = block.segment.dictionary(&block.loaded, part)?;
-    let columns = read(block, dictionary, wanted)?;
+    let mut columns = Columns::read(block, dictionary)?;
+    columns.more(block, dictionary, wanted)?;
     let corrupt = block.segment.frame().corrupt(block.entry().offset);
-    show(dictionary, &columns, each).map_err(corrupt)
-}
-
-fn read(
-    block: &SpanBlock,
-    dictionary: &Dictionary<SpanShape>,
-    wanted: SpanColumns,
-) -> Result<Columns, StoreError> {
-    let corrupt = block.segment.frame().corrupt(block.entry().offset);
-    let unpack = |tag| block.segment.family(&block.loaded, block.number, tag);
-    let n = block.rows();
-    let mut columns = Columns::default();
-    let rows = unpack(family::ROWS)?;
-    let groups = columns
-        .read_rows(&mut rows.reader(), n, dictionary)
-        .map_err(&corrupt)?;
-    let ids = unpack(family::IDS)?;
-    columns.read_ids(&mut ids.reader(), n).map_err(&corrupt)?;
-    let spans = unpack(family::TIMES)?;
-    columns
-        .read_times(&mut spans.reader(), n)
-        .map_err(&corrupt)?;
-    let values = |tag, slots: for<'s> fn(&'s SpanShape) -> &'s [Slot]| {
-        let layout = Layout::of(&groups, |shape| slots(&dictionary.shapes[shape as usize]));
-        Values::read(layout, &mut unpack(tag)?.reader()).map_err(&corrupt)
-    };
-    if wanted.has(SpanColumns::ATTRIBUTES) {
-        columns.attributes = values(family::ATTRIBUTES, SpanShape::attribute_slots)?;
+    let mut views = Views::new(dictionary, &columns).map_err(&corrupt)?;
+    for row in 0..block.rows() {
+        if views.show(row, each).map_err(&corrupt)?.is_break() {
+            break;
+        }
     }
-    let is_raw = |shape: &u32| dictionary.shapes[*shape as usize].columns.is_none();
-    if groups.shapes().iter().any(is_raw) {
-        columns.raw = values(family::RAW, SpanShape::raw_slots)?;
-    }
-    let texts = |tag| {
-        let strings = strings::decode(&mut unpack(tag)?.reader(), n);
-        let texts = strings.and_then(Strings::into_texts);
-        texts.map(Some).map_err(&corrupt)
-    };
-    if wanted.has(SpanColumns::REST) {
-        columns.states = texts(family::STATE)?;
-    }
-    if wanted.has(SpanColumns::TEXT) {
-        columns.messages = texts(family::TEXT)?;
-    }
-    if wanted.has(SpanColumns::EVENTS) {
-        let events = unpack(family::EVENTS)?;
-        columns.events = List::read(&mut events.reader(), n).map_err(&corrupt)?;
-    }
-    if wanted.has(SpanColumns::LINKS) {
-        let links = unpack(family::LINKS)?;
-        columns.links = List::read(&mut links.reader(), n).map_err(&corrupt)?;
-    }
-    Ok(columns)
+    Ok(())
 }
 
 impl Columns {
+    /// What tells the rows apart: shapes, resources, traces.
+    pub(super) fn read(
+        block: &SpanBlock,
+        dictionary: &Dictionary<SpanShape>,
+    ) -> Result<Columns, StoreError> {
+        let corrupt = block.segment.frame().corrupt(block.entry().offset);
+        let rows = block.family(family::ROWS)?;
+        let mut columns = Columns::default();
+        columns
+            .read_rows(&mut rows.reader(), block.rows(), dictionary)
+            .map_err(corrupt)?;
+        let is_raw = |shape: &u32| dictionary.shapes[*shape as usize].columns.is_none();
+        if columns.groups.shapes().iter().any(is_raw) {
+            columns.raw = columns.values(block, dictionary, family::RAW, SpanShape::raw_slots)?;
+        }
+        Ok(columns)
+    }
+
+    /// Reads those of the wanted columns that were not read before.
+    pub(super) fn more(
+        &mut self,
+        block: &SpanBlock,
+        dictionary: &Dictionary<SpanShape>,
+        wanted: SpanColumns,
+    ) -> Result<(), StoreError> {
+        let n = block.rows();
+        let corrupt = block.segment.frame().corrupt(block.entry().offset);
+        // Starts are told from those of parents.
+        let times = self.is_new(wanted, SpanColumns::TIMES);
+        if (times && self.parents.is_empty()) || self.is_new(wanted, SpanColumns::IDS) {
+            let ids = block.family(family::IDS)?;
+            self.read_ids(&mut ids.reader(), n).map_err(&corrupt)?;
+            self.known = self.known.with(SpanColumns::IDS);
+        }
+        if times || self.is_new(wanted, SpanColumns::DURATION) {
+            let spans = block.family(family::TIMES)?;
+            self.read_times(&mut spans.reader(), n, times)
+                .map_err(&corrupt)?;
+        }
+        if self.is_new(wanted, SpanColumns::ATTRIBUTES) {
+            let slots = SpanShape::attribute_slots;
+            self.attributes = self.values(block, dictionary, family::ATTRIBUTES, slots)?;
+        }
+        let texts = |tag| {
+            let strings = strings::decode(&mut block.family(tag)?.reader(), n);
+            let texts = strings.and_then(Strings::into_texts);
+            texts.map(Some).map_err(&corrupt)
+        };
+        if self.is_new(wanted, SpanColumns::REST) {
+            self.states = texts(family::STATE)?;
+        }
+        if self.is_new(wanted, SpanColumns::TEXT) {
+            self.messages = texts(family::TEXT)?;
+        }
+        let list = |tag| List::read(&mut block.family(tag)?.reader(), n).map_err(&corrupt);
+        if self.is_new(wanted, SpanColumns::EVENTS) {
+            self.events = list(family::EVENTS)?;
+        }
+        if self.is_new(wanted, SpanColumns::LINKS) {
+            self.links = list(family::LINKS)?;
+        }
+        self.known = self.known.with(wanted);
+        Ok(())
+    }
+
+    fn is_new(&self, wanted: SpanColumns, column: SpanColumns) -> bool {
+        wanted.has(column) && !self.known.has(column)
+    }
+
+    fn values(
+        &self,
+        block: &SpanBlock,
+        dictionary: &Dictionary<SpanShape>,
+        tag: u8,
+        slots: for<'s> fn(&'s SpanShape) -> &'s [Slot],
+    ) -> Result<Values, StoreError> {
+        let corrupt = block.segment.frame().corrupt(block.entry().offset);
+        let of = |shape: u32| slots(&dictionary.shapes[shape as usize]);
+        let layout = Layout::of(&self.groups, of);
+        Values::read(layout, &mut block.family(tag)?.reader()).map_err(corrupt)
+    }
+
     fn read_rows(
         &mut self,
         decoder: &mut Decoder<'_>,
         n: usize,
         dictionary: &Dictionary<SpanShape>,
-    ) -> Result<Groups, Damage> {
+    ) -> Result<(), Damage> {
         let unknown = Damage("a row names a shape or resource that is not there");
         let shapes = ints::decode(decoder, n)?;
         self.shapes = check_numbers(shapes, dictionary.shapes.len(), unknown)?;
@@ -134,8 +201,8 @@ impl Columns {
         };
         let numbers = (0..n).map(resource).collect();
         self.resources = check_numbers(numbers, dictionary.n_resources(), unknown)?;
-        self.read_traces(decoder, n)?;
-        Ok(groups)
+        self.groups = groups;
+        self.read_traces(decoder, n)
     }
 
     fn read_traces(&mut self, decoder: &mut Decoder<'_>, n: usize) -> Result<(), Damage> {
@@ -150,6 +217,8 @@ impl Columns {
             left = left
                 .checked_sub(rows)
                 .ok_or(Damage("the traces of a block have more spans than it"))?;
+            let number = self.trace_rows.len() as u32;
+            self.traces.extend(std::iter::repeat_n(number, rows));
             self.trace_rows.push(rows);
         }
         if left != 0 {
@@ -190,9 +259,19 @@ impl Columns {
         Ok(())
     }
 
-    fn read_times(&mut self, decoder: &mut Decoder<'_>, n: usize) -> Result<(), Damage> {
+    /// Durations, and (`starts`) starts and places, which need the parents.
+    fn read_times(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        n: usize,
+        starts: bool,
+    ) -> Result<(), Damage> {
         let anchors = ints::decode(decoder, self.trace_rows.len())?;
         let steps = ints::decode(decoder, n - self.trace_rows.len())?;
+        self.durations = ints::decode(decoder, n)?;
+        if !starts {
+            return Ok(());
+        }
         let mut steps = steps.into_iter();
         for (anchor, rows) in anchors.into_iter().zip(&self.trace_rows) {
             self.starts.push(anchor);
@@ -207,16 +286,15 @@ impl Columns {
                 self.starts.push(base.wrapping_add(step));
             }
         }
-        self.durations = ints::decode(decoder, n)?;
         self.at = times::decode(decoder, &self.starts)?;
         Ok(())
     }
 
     fn parent(&self, row: usize) -> Option<SpanId> {
-        match self.parents[row] {
+        match self.parents.get(row)? {
             Parent::None => None,
-            Parent::Id(id) => Some(id),
-            Parent::Row(parent) => Some(self.span_ids[parent]),
+            Parent::Id(id) => Some(*id),
+            Parent::Row(parent) => Some(self.span_ids[*parent]),
         }
     }
 }
@@ -271,69 +349,86 @@ impl<'a> Lists<'a> {
     }
 }
 
-fn show<'c>(
+/// What stands for the id of a span whose ids were not asked for.
+const UNREAD: SpanId = SpanId([0; 8]);
+
+/// The rows of a block as views; fields of columns that were not read are empty or zero.
+#[derive(Debug)]
+pub(super) struct Views<'c> {
     dictionary: &'c Dictionary<SpanShape>,
     columns: &'c Columns,
-    each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
-) -> Result<(), Damage> {
-    let shapes = columns.shapes.iter();
-    let groups = GroupViews::read(
-        dictionary,
-        columns.resources.iter().copied(),
-        shapes.map(|shape| dictionary.shapes[*shape as usize].scope),
-    )?;
-    let traces = columns.trace_ids.iter().zip(&columns.trace_rows);
-    let trace_ids = traces.flat_map(|(id, rows)| std::iter::repeat_n(*id, *rows));
-    let mut lists = Lists::default();
-    for (row, trace_id) in trace_ids.enumerate() {
-        let shape = &dictionary.shapes[columns.shapes[row] as usize];
-        let resource = groups.resource(columns.resources[row]);
-        let scope = groups.scope(shape.scope);
-        let flow = match &shape.columns {
-            None => show_raw(columns, row, resource, scope, each)?,
-            Some(kept) => {
-                lists.read(dictionary, columns, row, kept);
-                let start = Timestamp(columns.starts[row]);
-                let text = |texts: &'c Option<Texts>| texts.as_ref().map_or("", |t| t.get(row));
-                each(&SpanView {
-                    resource,
-                    scope,
-                    at: Timestamp(columns.at[row]),
-                    trace_id,
-                    span_id: columns.span_ids[row],
-                    parent: columns.parent(row),
-                    trace_state: text(&columns.states),
-                    flags: kept.flags,
-                    name: dictionary.text(kept.name),
-                    kind: kept.kind,
-                    start,
-                    end: Timestamp(start.0.wrapping_add(columns.durations[row])),
-                    attributes: &lists.attributes,
-                    dropped_attributes: kept.dropped_attributes,
-                    events: &lists.events,
-                    dropped_events: kept.dropped_events,
-                    links: &lists.links,
-                    dropped_links: kept.dropped_links,
-                    status_code: kept.status_code,
-                    status_message: text(&columns.messages),
-                })
-            }
-        };
-        if flow.is_break() {
-            break;
-        }
+    groups: GroupViews<'c>,
+    lists: Lists<'c>,
+}
+
+impl<'c> Views<'c> {
+    pub(super) fn new(
+        dictionary: &'c Dictionary<SpanShape>,
+        columns: &'c Columns,
+    ) -> Result<Views<'c>, Damage> {
+        let shapes = columns.groups.shapes().iter();
+        Ok(Views {
+            dictionary,
+            columns,
+            groups: GroupViews::read(
+                dictionary,
+                columns.resources.iter().copied(),
+                shapes.map(|shape| dictionary.shapes[*shape as usize].scope),
+            )?,
+            lists: Lists::default(),
+        })
     }
-    Ok(())
+
+    /// Gives the view of a row to `each`.
+    pub(super) fn show<R>(
+        &mut self,
+        row: usize,
+        each: &mut (impl FnMut(&SpanView<'_>) -> R + ?Sized),
+    ) -> Result<R, Damage> {
+        let (dictionary, columns) = (self.dictionary, self.columns);
+        let shape = &dictionary.shapes[columns.shapes[row] as usize];
+        let resource = self.groups.resource(columns.resources[row]);
+        let scope = self.groups.scope(shape.scope);
+        let Some(kept) = &shape.columns else {
+            return show_raw(columns, row, resource, scope, each);
+        };
+        self.lists.read(dictionary, columns, row, kept);
+        let number = |column: &[u64]| column.get(row).copied().unwrap_or_default();
+        let start = Timestamp(number(&columns.starts));
+        let text = |texts: &'c Option<Texts>| texts.as_ref().map_or("", |t| t.get(row));
+        Ok(each(&SpanView {
+            resource,
+            scope,
+            at: Timestamp(number(&columns.at)),
+            trace_id: columns.trace_ids[columns.traces[row] as usize],
+            span_id: columns.span_ids.get(row).copied().unwrap_or(UNREAD),
+            parent: columns.parent(row),
+            trace_state: text(&columns.states),
+            flags: kept.flags,
+            name: dictionary.text(kept.name),
+            kind: kept.kind,
+            start,
+            end: Timestamp(start.0.wrapping_add(number(&columns.durations))),
+            attributes: &self.lists.attributes,
+            dropped_attributes: kept.dropped_attributes,
+            events: &self.lists.events,
+            dropped_events: kept.dropped_events,
+            links: &self.lists.links,
+            dropped_links: kept.dropped_links,
+            status_code: kept.status_code,
+            status_message: text(&columns.messages),
+        }))
+    }
 }
 
 /// Shows a span that was kept whole.
-fn show_raw(
+fn show_raw<R>(
     columns: &Columns,
     row: usize,
     resource: &ResourceView<'_>,
     scope: &ScopeView<'_>,
-    each: &mut dyn FnMut(&SpanView<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, Damage> {
+    each: &mut (impl FnMut(&SpanView<'_>) -> R + ?Sized),
+) -> Result<R, Damage> {
     let Some(ValueRef::Bytes(span)) = columns.raw.row(row).next() else {
         return Err(Damage("a raw span is missing"));
     };
@@ -341,7 +436,8 @@ fn show_raw(
         resource: resource.clone(),
         scope: scope.clone(),
     };
-    let (at, mut scratch) = (Timestamp(columns.at[row]), Scratch::default());
+    let at = Timestamp(columns.at.get(row).copied().unwrap_or_default());
+    let mut scratch = Scratch::default();
     let read = otlp::span_view(span, &group, at, &mut scratch)
         .map_err(|_| Damage("a raw span is malformed"))?;
     Ok(each(&SpanView { at, ..read }))

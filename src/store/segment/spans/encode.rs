@@ -86,6 +86,26 @@ impl ListColumn {
     }
 }
 
+/// Distinct whole numbers of one key in one block that have tokens: codes and ports do, measured
+/// values would be a token per span that nobody looks up.
+const INT_TOKENS_MAX: usize = 32;
+
+fn each_int_token(key: &[u8], values: &[u64], token: &mut dyn FnMut(u64)) {
+    let mut seen: Vec<u64> = Vec::with_capacity(INT_TOKENS_MAX);
+    for value in values {
+        if seen.last() == Some(value) || seen.contains(value) {
+            continue;
+        }
+        if seen.len() == INT_TOKENS_MAX {
+            token(tokens::of_untold(key));
+            return;
+        }
+        seen.push(*value);
+    }
+    let ints = seen.iter().map(|value| *value as i64);
+    ints.for_each(|int| token(tokens::of_int(key, int)));
+}
+
 /// A column of texts by their numbers.
 fn put_texts(numbers: &[u64], rows: &Rows<'_>, encoder: &mut Encoder) {
     strings::put_numbered(encoder, numbers, |number| rows.text(number), |_| {});
@@ -142,10 +162,13 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
             ..SegmentFacts::default()
         });
         let number = self.directory.blocks.len() as u32;
-        self.tokens.extend(block.traces.iter().map(|id| Token {
-            hash: tokens::hash(&id.0),
+        let token = |hash| Token {
+            hash,
             block: number,
-        }));
+        };
+        let ids = block.traces.iter().map(|id| tokens::hash(&id.0));
+        self.tokens.extend(ids.map(token));
+        block.each_group_token(self.rows, |hash| self.tokens.push(token(hash)));
         block.services.sort_unstable();
         block.services.dedup();
         self.directory.blocks.push(Block {
@@ -166,6 +189,7 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
             &mut self.encoder,
             &mut self.out,
             &mut self.directory,
+            &mut |hash| self.tokens.push(token(hash)),
         );
         block.clear();
     }
@@ -184,7 +208,11 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
             .extend_from_slice(&crc32fast::hash(&[]).to_le_bytes());
         self.directory.parts.push(part);
         self.directory.services = self.rows.services.texts();
-        self.tokens.sort_unstable();
+        self.tokens.push(Token {
+            hash: tokens::of_values(),
+            block: 0,
+        });
+        tokens::sort(&mut self.tokens);
         let (mut table, mut directory) = (Vec::new(), Vec::new());
         self.directory.token_starts = tokens::put_table(&mut table, &self.tokens);
         self.directory.put(&mut self.encoder, &mut directory);
@@ -243,12 +271,37 @@ impl OpenBlock {
         }
     }
 
+    /// Tokens of names, resources and scopes, and of spans that have no columns.
+    fn each_group_token(&self, rows: &Rows<'_>, mut each: impl FnMut(u64)) {
+        let distinct = |numbers: &mut dyn Iterator<Item = u32>| {
+            let mut numbers: Vec<u32> = numbers.collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        };
+        let resources = &mut self.resources.iter().map(|number| *number as u32);
+        for resource in distinct(resources) {
+            let tokens = &rows.resource_tokens[resource as usize];
+            tokens.iter().for_each(|token| each(*token));
+        }
+        for shape in distinct(&mut self.shapes.iter().copied()) {
+            let shape = &rows.dictionary.shapes()[shape as usize];
+            let tokens = &rows.scope_tokens[shape.scope as usize];
+            tokens.iter().for_each(|token| each(*token));
+            each(match &shape.columns {
+                Some(columns) => tokens::of_name(rows.dictionary.text_of(columns.name)),
+                None => tokens::of_any(),
+            });
+        }
+    }
+
     fn write(
         &self,
         rows: &Rows<'_>,
         encoder: &mut Encoder,
         out: &mut Vec<u8>,
         directory: &mut Directory<Spans>,
+        token: &mut dyn FnMut(u64),
     ) {
         let shapes = rows.dictionary.shapes();
         let groups = Groups::of(&self.shapes, shapes.len());
@@ -270,7 +323,8 @@ impl OpenBlock {
         finish(encoder);
         put_texts(&self.states, rows, encoder);
         finish(encoder);
-        self.put_attributes(rows, &layout(SpanShape::attribute_slots), encoder);
+        let attributes = layout(SpanShape::attribute_slots);
+        self.put_attributes(rows, &attributes, encoder, token);
         finish(encoder);
         let raw_of = |row: usize| &self.raw[row..];
         layout(SpanShape::raw_slots)
@@ -284,12 +338,43 @@ impl OpenBlock {
         finish(encoder);
     }
 
-    fn put_attributes(&self, rows: &Rows<'_>, layout: &Layout, encoder: &mut Encoder) {
+    fn put_attributes(
+        &self,
+        rows: &Rows<'_>,
+        layout: &Layout,
+        encoder: &mut Encoder,
+        token: &mut dyn FnMut(u64),
+    ) {
         let values_of = |row: usize| rows.values(&rows.rows[self.rows[row] as usize]);
-        layout.each_column(values_of, |(_, kind), values| match kind {
-            Kind::Empty => {}
-            Kind::Bool | Kind::Int | Kind::Double => ints::put(encoder, values),
-            Kind::Str | Kind::Bytes | Kind::Array | Kind::Map => put_texts(values, rows, encoder),
+        layout.each_column(values_of, |(key, kind), values| {
+            let key = rows.dictionary.text_of(key);
+            match kind {
+                Kind::Empty => {}
+                Kind::Bool => {
+                    ints::put(encoder, values);
+                    token(tokens::of_bool(key, false));
+                    token(tokens::of_bool(key, true));
+                }
+                Kind::Int => {
+                    ints::put(encoder, values);
+                    each_int_token(key, values, token);
+                }
+                Kind::Str => {
+                    let get = |number| rows.text(number);
+                    strings::put_numbered(encoder, values, get, |number| {
+                        token(tokens::of_attribute(key, get(number)));
+                    });
+                }
+                Kind::Map => put_texts(values, rows, encoder),
+                Kind::Double => {
+                    ints::put(encoder, values);
+                    token(tokens::of_untold(key));
+                }
+                Kind::Bytes | Kind::Array => {
+                    put_texts(values, rows, encoder);
+                    token(tokens::of_untold(key));
+                }
+            }
         });
     }
 

@@ -7,10 +7,11 @@ use crate::model::record::STATUS_ERROR;
 use crate::model::red::RedPlace;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::value::{ArrayRef, MapRef, parse_key_value};
-use crate::model::{ProjectId, RedTable, Timestamp, TraceId, ValueRef};
+use crate::model::{Attr, ProjectId, RedTable, Timestamp, TraceId, ValueRef};
 use crate::store::segment::dictionary::DictionaryBuilder;
 use crate::store::segment::interner::Interner;
 use crate::store::segment::known::Known;
+use crate::store::segment::tokens;
 use crate::store::segment::values::{Kind, Slot};
 
 use super::shape::{self, ShapeKey, SpanShape};
@@ -101,6 +102,9 @@ pub(super) struct Rows<'c> {
     pub(super) services: Interner,
     pub(super) traces: Known<'c>,
     pub(super) red: RedTable,
+    /// Tokens of the attributes of each resource and each scope.
+    pub(super) resource_tokens: Vec<Vec<u64>>,
+    pub(super) scope_tokens: Vec<Vec<u64>>,
     values: Vec<u64>,
     rare: Vec<Rare>,
     /// Events and links of the rare rows.
@@ -145,6 +149,8 @@ impl<'c> Rows<'c> {
             services: Interner::default(),
             traces: Known::default(),
             red: RedTable::default(),
+            resource_tokens: Vec::new(),
+            scope_tokens: Vec::new(),
             values: Vec::with_capacity(8 * n),
             rare: Vec::new(),
             messages: Vec::new(),
@@ -159,9 +165,19 @@ impl<'c> Rows<'c> {
 
     /// Takes a resource and scope into the part.
     pub(super) fn group(&mut self, project: ProjectId, group: &GroupView<'_>) -> GroupNumbers {
+        let resource = self.dictionary.resource(project, &group.resource);
+        if resource as usize == self.resource_tokens.len() {
+            let tokens = attribute_tokens(&group.resource.attributes);
+            self.resource_tokens.push(tokens);
+        }
+        let scope = self.dictionary.scope(&group.scope);
+        if scope as usize == self.scope_tokens.len() {
+            self.scope_tokens
+                .push(attribute_tokens(&group.scope.attributes));
+        }
         GroupNumbers {
-            resource: self.dictionary.resource(project, &group.resource),
-            scope: self.dictionary.scope(&group.scope),
+            resource,
+            scope,
             service: self.services.intern(group.resource.service().as_bytes()),
         }
     }
@@ -315,6 +331,22 @@ impl<'c> Rows<'c> {
     pub(super) fn service(&self, number: u32) -> &str {
         std::str::from_utf8(self.services.get(number)).expect(PARSED)
     }
+}
+
+fn attribute_tokens(attributes: &[Attr<'_>]) -> Vec<u64> {
+    let tokens = attributes.iter().filter_map(|attr| {
+        let key = attr.key.as_bytes();
+        match attr.value {
+            ValueRef::Str(text) => Some(tokens::of_attribute(key, text.as_bytes())),
+            ValueRef::Empty | ValueRef::Map(_) => None,
+            ValueRef::Bool(b) => Some(tokens::of_bool(key, b)),
+            ValueRef::Int(int) => Some(tokens::of_int(key, int)),
+            ValueRef::Double(_) | ValueRef::Bytes(_) | ValueRef::Array(_) => {
+                Some(tokens::of_untold(key))
+            }
+        }
+    });
+    tokens.collect()
 }
 
 fn number_of<'c>(texts: &mut Vec<&'c [u8]>, text: &'c [u8]) -> u64 {

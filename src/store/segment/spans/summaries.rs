@@ -3,8 +3,8 @@
 //! Section: number of pages, for each page its length, first start and last end, a checksum of all
 //! that, the pages. A page is a framed column family.
 
-use crate::model::summary::RootSpan;
-use crate::model::{TimeRange, Timestamp, TraceId, TraceSummary};
+use crate::model::summary::{RootSpan, SummaryRow, SummaryTable};
+use crate::model::{Timestamp, TraceId, TraceSummary};
 use crate::store::StoreError;
 
 use super::super::column::strings::Texts;
@@ -104,15 +104,12 @@ fn read_index(cursor: &mut Cursor<'_>) -> Result<Vec<Page>, Damage> {
     Ok(pages)
 }
 
-/// Calls `each` with the summaries that overlap `range`.
-pub(super) fn read(
-    segment: &SpanSegment,
-    range: TimeRange,
-    each: &mut dyn FnMut(&TraceSummary),
-) -> Result<(), StoreError> {
+/// All summaries of a segment.
+pub(super) fn table(segment: &SpanSegment) -> Result<SummaryTable, StoreError> {
     let frame = segment.frame();
+    let mut table = SummaryTable::default();
     let Some(section) = frame.find(Tag::Summaries) else {
-        return Ok(());
+        return Ok(table);
     };
     let corrupt = frame.corrupt(section.offset);
     let head = frame.read(section.offset, section.len.min(4))?;
@@ -122,15 +119,11 @@ pub(super) fn read(
     let pages = read_index(&mut Cursor::new(&index)).map_err(&corrupt)?;
     let mut offset = section.offset + index_len;
     for page in pages {
-        if range.overlaps(page.first, page.last) {
-            let bytes = frame.read(offset, u64::from(page.len))?;
-            let summaries = read_page(&bytes).map_err(frame.corrupt(offset))?;
-            let wanted = |summary: &&TraceSummary| range.overlaps(summary.start, summary.end);
-            summaries.iter().filter(wanted).for_each(&mut *each);
-        }
+        let bytes = frame.read(offset, u64::from(page.len))?;
+        read_page(&bytes, &mut table).map_err(frame.corrupt(offset))?;
         offset += u64::from(page.len);
     }
-    Ok(())
+    Ok(table)
 }
 
 /// Writes the columns of a page.
@@ -168,7 +161,8 @@ fn put_page(encoder: &mut Encoder, rows: &[TraceSummary]) {
     put_list(encoder, services.map(|service| service.as_bytes()));
 }
 
-fn read_page(bytes: &[u8]) -> Result<Vec<TraceSummary>, Damage> {
+/// Appends a page's summaries.
+fn read_page(bytes: &[u8], table: &mut SummaryTable) -> Result<(), Damage> {
     let unpacked = Family::unpack_framed(bytes)?;
     let decoder = &mut unpacked.reader();
     let n = usize::try_from(ints::decode(decoder, 1)?[0])
@@ -181,54 +175,54 @@ fn read_page(bytes: &[u8]) -> Result<Vec<TraceSummary>, Damage> {
     let (spans, errors) = (column()?, column()?);
     let (has_root, n_services) = (column()?, column()?);
     let n_roots = has_root.iter().filter(|has| **has != 0).count();
-    let mut roots = read_roots(decoder, n_roots)?.into_iter();
+    let mut roots = read_roots(decoder, n_roots, table)?.into_iter();
     let (services, n_named) = texts(decoder)?;
-    let mut named = (0..n_named).map(|at| services.get(at).into());
-    let mut summaries = Vec::with_capacity(n);
+    let mut named = 0..n_named;
+    table.rows.reserve(n);
     for row in 0..n {
         let id = u128::from(high[row]) << 64 | u128::from(low[row]);
         let start = Timestamp(starts[row]);
         let root = match has_root[row] {
             0 => None,
-            _ => roots.next().map(|root| RootSpan {
-                start: Timestamp(start.0.wrapping_add(root.start.0)),
-                ..root
+            _ => roots.next().map(|(after, service, name)| {
+                (Timestamp(start.0.wrapping_add(after)), service, name)
             }),
         };
-        summaries.push(TraceSummary {
+        let summary = SummaryRow {
             trace_id: TraceId(id.to_be_bytes()),
             start,
             end: Timestamp(start.0.wrapping_add(lengths[row])),
             spans: spans[row],
             errors: errors[row],
             root,
-            services: named.by_ref().take(n_services[row] as usize).collect(),
-        });
+            services: (0, 0),
+        };
+        let own = named.by_ref().take(n_services[row] as usize);
+        table.push(summary, own.map(|at| services.get(at)));
     }
-    Ok(summaries)
+    Ok(())
 }
 
-/// The roots of a page; their starts are relative to those of their traces.
-fn read_roots(decoder: &mut Decoder<'_>, n: usize) -> Result<Vec<RootSpan>, Damage> {
+/// The roots of a page: start after that of the trace, service, name.
+fn read_roots(
+    decoder: &mut Decoder<'_>,
+    n: usize,
+    table: &mut SummaryTable,
+) -> Result<Vec<(u64, u32, u32)>, Damage> {
     let starts = ints::decode(decoder, n)?;
-    let durations = ints::decode(decoder, n)?;
-    let kinds = ints::decode(decoder, n)?;
-    let codes = ints::decode(decoder, n)?;
+    let _durations = ints::decode(decoder, n)?;
+    let _kinds = ints::decode(decoder, n)?;
+    let _codes = ints::decode(decoder, n)?;
     let (services, n_services) = texts(decoder)?;
     let (names, n_names) = texts(decoder)?;
     if n_services != n || n_names != n {
         return Err(Damage("a page of summaries lacks names"));
     }
-    Ok((0..n)
-        .map(|row| RootSpan {
-            service: services.get(row).into(),
-            name: names.get(row).into(),
-            kind: kinds[row] as u32 as i32,
-            status_code: codes[row] as u32 as i32,
-            start: Timestamp(starts[row]),
-            duration_ns: durations[row],
-        })
-        .collect())
+    let root = |(row, start)| {
+        let service = table.number(services.get(row));
+        (start, service, table.number(names.get(row)))
+    };
+    Ok(starts.into_iter().enumerate().map(root).collect())
 }
 
 fn texts(decoder: &mut Decoder<'_>) -> Result<(Texts, usize), Damage> {

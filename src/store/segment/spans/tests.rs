@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::random::{Files, MIDNIGHT, day, span_request};
 use super::*;
 use crate::model::otlp::Scratch;
+use crate::model::summary::{SummaryTable, TraceSummary};
 use crate::model::{SpanChunk, TraceId, write};
 use crate::store::segment::{Sealed, merge};
 
@@ -29,27 +30,43 @@ fn chunks(seeds: &[u64], n: u64) -> Vec<Arc<SpanChunk>> {
     seeds.iter().map(|seed| Arc::new(chunk(seed))).collect()
 }
 
+/// Spans, errors, start, end, root and services of a trace.
+type Summed = (
+    u64,
+    u64,
+    Timestamp,
+    Timestamp,
+    Option<(Timestamp, String)>,
+    BTreeSet<String>,
+);
+
 /// What chunks or a segment hold: spans rendered and sorted, and what follows from them.
 #[derive(Debug, Default, PartialEq)]
 struct Content {
     spans: Vec<String>,
-    summaries: BTreeMap<TraceId, (u64, u64, Timestamp, Timestamp, Option<String>)>,
+    summaries: BTreeMap<TraceId, Summed>,
     red: Vec<String>,
 }
 
 impl Content {
-    fn finish(mut self, summaries: &[TraceSummary], red: &RedTable) -> Content {
-        let mut joined: BTreeMap<TraceId, TraceSummary> = BTreeMap::new();
-        for summary in summaries {
-            let whole = joined.entry(summary.trace_id);
-            whole
-                .or_insert_with(|| TraceSummary::new(summary.trace_id))
-                .join(summary);
-        }
-        for (id, s) in joined {
-            let root = s.root.map(|root| format!("{root:?}"));
-            let facts = (s.spans, s.errors, s.start, s.end, root);
-            self.summaries.insert(id, facts);
+    fn finish(mut self, tables: &[Arc<SummaryTable>], red: &RedTable) -> Content {
+        for table in tables {
+            for row in &table.rows {
+                let nothing = (0, 0, Timestamp::MAX, Timestamp(0), None, BTreeSet::new());
+                let sum = self.summaries.entry(row.trace_id).or_insert(nothing);
+                sum.0 += row.spans;
+                sum.1 += row.errors;
+                sum.2 = sum.2.min(row.start);
+                sum.3 = sum.3.max(row.end);
+                sum.5.extend(table.services(row).map(str::to_owned));
+                let Some((at, service, name)) = row.root else {
+                    continue;
+                };
+                let root = (at, format!("{} {}", table.text(service), table.text(name)));
+                if sum.4.as_ref().is_none_or(|known| *known > root) {
+                    sum.4 = Some(root);
+                }
+            }
         }
         self.red = red.rows().map(|row| format!("{row:?}")).collect();
         self.red.sort();
@@ -79,7 +96,7 @@ fn of_chunks(chunks: &[Arc<SpanChunk>]) -> Content {
         }
     }
     let summaries: Vec<TraceSummary> = summaries.into_values().collect();
-    content.finish(&summaries, &red)
+    content.finish(&[Arc::new(SummaryTable::of(&summaries))], &red)
 }
 
 fn of_segments(segments: &[SpanSegment], prune: &SpanPrune) -> Result<Content, StoreError> {
@@ -96,9 +113,7 @@ fn of_segments(segments: &[SpanSegment], prune: &SpanPrune) -> Result<Content, S
             })?;
             assert_eq!(n, block.rows());
         }
-        segment.summaries(TimeRange::ALL, &mut |summary| {
-            summaries.push(summary.clone())
-        })?;
+        summaries.push(segment.summaries()?);
         red.merge(&segment.red()?);
     }
     Ok(content.finish(&summaries, &red))
