@@ -4,7 +4,8 @@
 
 pub(crate) mod terms;
 
-use crate::model::Level;
+use crate::model::time::NANOS_PER_MINUTE;
+use crate::model::{Level, TimeRange};
 use crate::query::{self, Control, Engine, QueryError, lang};
 use crate::serve::page_url::PageUrl;
 use crate::serve::request::PageRequest;
@@ -240,6 +241,9 @@ pub(crate) fn scoped(request: &PageRequest, query: &str) -> String {
     }
 }
 
+/// Records that are read to have bars narrower than a minute: some 10 ms.
+const NARROW_RECORDS_MAX: u64 = 100_000;
+
 /// Fields of the query whose facet is counted again without their own term; each costs a scan.
 const OWN_FACETS_MAX: usize = 4;
 
@@ -291,8 +295,27 @@ pub(crate) fn ribbon(
     request: &PageRequest,
 ) -> Result<Vec<u64>, QueryError> {
     let expr = lang::parse(&scoped(request, ""))?;
-    let counts = engine.log_histogram(&expr, request.window(), RIBBON_BARS, "severity", control)?;
+    let counts = over_time(engine, control, &expr, request.window())?;
     Ok(errors_of(&counts))
+}
+
+/// Log records by level over a range, in bars as narrow as the ribbon's where that reads little:
+/// whole minutes are mostly counted without reading a record.
+pub(crate) fn over_time(
+    engine: &Engine,
+    control: &Control,
+    expr: &lang::Expr,
+    range: TimeRange,
+) -> Result<query::Histogram, QueryError> {
+    // A range that starts within a minute touches one more of them.
+    let minutes = range.duration_ns().div_ceil(NANOS_PER_MINUTE) + 1;
+    let bars = usize::try_from(minutes).map_or(RIBBON_BARS, |minutes| minutes.min(RIBBON_BARS));
+    let counts = engine.log_histogram(expr, range, bars, "severity", control)?;
+    let read = counts.stats.scanned_records.max(counts.total);
+    if bars == RIBBON_BARS || read > NARROW_RECORDS_MAX {
+        return Ok(counts);
+    }
+    engine.log_histogram(expr, range, RIBBON_BARS, "severity", control)
 }
 
 /// Records of ERROR and FATAL per bucket of a histogram by severity.

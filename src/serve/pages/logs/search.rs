@@ -7,9 +7,8 @@ use crate::query::{
     self, Control, Direction, Engine, LogCursor, LogRequest, QueryError, Stats, lang,
 };
 use crate::serve::page_url::PageUrl;
-use crate::serve::pages::querybar::{errors_of, joined, own_facets, ribbon, understood};
+use crate::serve::pages::querybar::{errors_of, joined, over_time, own_facets, ribbon, understood};
 use crate::serve::request::PageRequest;
-use crate::serve::spark::RIBBON_BARS;
 
 /// Lines of one page; scrolling adds more of them up to 500 in the document.
 pub(crate) const LINES: usize = 100;
@@ -193,8 +192,8 @@ fn overview(
     answer: &mut Answer,
 ) -> Result<(), QueryError> {
     let range = request.window();
-    // In bars as narrow as the ribbon's: joined they are the histogram's.
-    let fine = engine.log_histogram(expr, range, RIBBON_BARS, "severity", control)?;
+    // Mostly in bars as narrow as the ribbon's: joined they are the histogram's.
+    let fine = over_time(engine, control, expr, range)?;
     answer.total = fine.total;
     answer.stats.partial = answer.stats.partial.or(fine.stats.partial);
     answer.stats.searched = fine.stats.searched;
