@@ -4,6 +4,7 @@
 //! is reported at once, each with its setting and where it was written. Must never print a secret
 //! and never guess: an unknown name is an error.
 
+mod link;
 mod memory;
 mod read;
 mod show;

@@ -1,6 +1,7 @@
 //! Every setting in one table: its name, type, default and what it is for. `docs/configuration.md`
 //! is made from it, and a test compares the two.
 
+use super::link::TraceLink;
 use super::values::{AccessMode, Addr, Auto, Count, IngestAccess, Secret, Text, Url};
 use crate::ingest::{Durability, Redact};
 use crate::units::{ByteSize, OrOff, Period};
@@ -65,6 +66,9 @@ settings! {
     /// The address that people and SDKs use, when a proxy or a public name is in front: its host is
     /// accepted, links and snippets show it, and cookies become `Secure` when it is https.
     "external_url" = external_url: Url = "";
+    /// Where else a trace can be seen, as a button on its page: an http(s) address with `${trace_id}`
+    /// and, where wanted, `${start_ms}` and `${end_ms}` (epoch ms) to fill in.
+    "ui.trace_link" = ui_trace_link: TraceLink = "";
     /// What goes to stderr: `error`, `warn`, `info`, `debug`, or per module as in `info,watchpost::store=debug`.
     "log" = log: Text = "info";
     /// `fast`: a request is acknowledged when the kernel has it, which survives kill -9; a power cut

@@ -278,6 +278,22 @@ impl Sketch {
         self.buckets.retain(|(_, n)| *n > 0);
     }
 
+    /// The middle of each bucket in nanoseconds with its count, by rising duration.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.buckets.iter().map(|(bucket, n)| (middle(*bucket), *n))
+    }
+
+    /// The share of spans, 0 to 1, that took less; those of the same bucket count half.
+    pub(crate) fn rank(&self, duration_ns: u64) -> f64 {
+        let at = bucket(duration_ns);
+        let below = |(bucket, n): &(u16, u64)| match bucket.cmp(&at) {
+            std::cmp::Ordering::Less => *n as f64,
+            std::cmp::Ordering::Equal => *n as f64 / 2.0,
+            std::cmp::Ordering::Greater => 0.0,
+        };
+        self.buckets.iter().map(below).sum::<f64>() / self.count().max(1) as f64
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, n)| n).sum()
     }
@@ -392,6 +408,12 @@ mod tests {
         near(0.5, 50);
         near(0.95, 95);
         near(1.0, 100);
+        assert!(
+            (sketch.rank(50_000_000) - 0.495).abs() < 0.03,
+            "{}",
+            sketch.rank(50_000_000)
+        );
+        assert_eq!((sketch.rank(1), sketch.rank(u64::MAX)), (0.0, 1.0));
         assert_eq!(Sketch::default().quantile(0.5), None);
     }
 

@@ -5,6 +5,7 @@
 //! early is still an answer: its [`Stats::partial`] says why.
 
 pub(crate) mod answer;
+pub(crate) mod compare;
 pub(crate) mod control;
 mod delete;
 mod facets;
@@ -21,6 +22,7 @@ mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trace_values;
 mod traces;
 
 pub(crate) use answer::{
@@ -268,6 +270,28 @@ impl Engine {
         control: &Control,
     ) -> Result<SpanDetail, QueryError> {
         span::detail(&self.snapshot(), trace, place, control)
+    }
+
+    /// Spans of other traces in `range` that link to this one, and why there may be more.
+    pub(crate) fn linked_elsewhere(
+        &self,
+        trace: TraceId,
+        span: crate::model::SpanId,
+        range: TimeRange,
+        control: &Control,
+    ) -> Result<(Vec<LinkedFrom>, Option<control::Partial>), QueryError> {
+        span::linked_elsewhere(&self.snapshot(), trace, span, range, control)
+    }
+
+    /// Values of fields in traces, for columns of a list; traces not reached in time are missing
+    /// at the end.
+    pub(crate) fn trace_values(
+        &self,
+        ids: &[TraceId],
+        fields: &[String],
+        control: &Control,
+    ) -> Result<Vec<Vec<trace_values::Values>>, QueryError> {
+        trace_values::of(&self.snapshot(), ids, fields, control)
     }
 
     /// A whole trace with everything in it.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use super::QueryError;
 use super::answer::{LinkedFrom, SpanDetail};
-use super::control::Control;
+use super::control::{Control, Partial};
+use super::lang::Expr;
 use super::layout::Row;
 use super::logs::Shared;
+use super::matcher::SpanMatcher;
+use super::scan::span_units;
 use super::traces;
 use crate::model::record::LinkView;
-use crate::model::{Span, SpanView, Timestamp, TraceId, write};
+use crate::model::{Span, SpanView, TimeRange, Timestamp, TraceId, write};
 use crate::store::{Snapshot, SpanColumns};
 
 /// Spans that link to one span and are listed.
@@ -77,6 +80,43 @@ pub(super) fn detail(
             place.id
         ))),
     }
+}
+
+/// Spans of other traces in `range` that link to a span; the second value says why there may be
+/// more.
+pub(super) fn linked_elsewhere(
+    snapshot: &Snapshot,
+    trace: TraceId,
+    id: crate::model::SpanId,
+    range: TimeRange,
+    control: &Control,
+) -> Result<(Vec<LinkedFrom>, Option<Partial>), QueryError> {
+    let matcher = SpanMatcher::new(&Expr::All)?;
+    let (units, visible, mut progress) = span_units(snapshot, range, &matcher, control);
+    let mut found = Vec::new();
+    for unit in &units {
+        if found.len() >= LINKED_FROM_MAX {
+            progress.cut(Partial::Rows);
+            break;
+        }
+        if !progress.may_go_on() {
+            break;
+        }
+        let result = unit.for_each(SpanColumns::LINKS, &mut |span| {
+            let other = span.trace_id != trace && visible.contains(span.at);
+            if other && links_to(span, trace, id) {
+                found.push(linked(span));
+            }
+            if found.len() < LINKED_FROM_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        progress.read(unit.rows(), unit.bytes(), result);
+    }
+    found.dedup();
+    Ok((found, progress.stats().partial))
 }
 
 /// Where a row of a layout is in the store.

@@ -8,7 +8,7 @@ mod services;
 mod tests;
 
 pub(crate) use newest::environments;
-pub(crate) use read::{operations, services};
+pub(crate) use read::{durations, operations, services};
 pub(crate) use services::{Operations, Services};
 
 use std::collections::BTreeSet;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::{OperationRow, Operations, ServiceRow, Services, Yesterday, newest};
+use crate::model::red::Sketch;
 use crate::model::{Level, TimeRange, Timestamp};
 use crate::store::{LogColumns, LogPrune, Snapshot};
 
@@ -93,6 +94,23 @@ pub(crate) fn operations(
     let mut table = Operations::new(range, service);
     let read = snapshot.red(range, &mut |row| table.add(row));
     (table.finish(), read.is_ok())
+}
+
+/// How long the spans of one operation took, wherever they were called; whether the answer is
+/// whole.
+pub(crate) fn durations(
+    snapshot: &Snapshot,
+    range: TimeRange,
+    service: &str,
+    operation: &str,
+) -> (Sketch, bool) {
+    let mut sketch = Sketch::default();
+    let read = snapshot.red(range, &mut |row| {
+        if (row.service, row.operation) == (service, operation) {
+            sketch.merge(&row.cell.durations);
+        }
+    });
+    (sketch, read.is_ok())
 }
 
 /// Log records of ERROR and FATAL per service; only units that hold such records are read.

@@ -249,6 +249,16 @@ fn people(routes: Routes) -> Routes {
         .at(Policy::Page, "/trace/{id}", get(pages::trace::trace))
         .at(
             Policy::Page,
+            "/trace/{id}/compare",
+            get(pages::trace::compare::page),
+        )
+        .at(
+            Policy::Page,
+            "/trace/{id}/span/{span}/linked",
+            get(pages::trace::linked::page),
+        )
+        .at(
+            Policy::Page,
             "/trace/{id}/span/{span}",
             get(pages::trace::span),
         )

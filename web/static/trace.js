@@ -2,7 +2,7 @@
 // already drawn the header, the minimap and the first rows; this file takes over from there and
 // must never need more than those columns (details of a span come as HTML, one at a time).
 const page = document.querySelector(".trace"), wf = page?.querySelector(".wf");
-const ROW = 26, POOL_MIN = 60, FOLDS_IN_URL = 60;
+const ROW = 26, POOL_MIN = 60, FOLD_CHARS = 400, FOLDS_KEPT = 2000;
 const $ = (selector, from = page) => from.querySelector(selector);
 const esc = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt()};`);
 const svg = (w, body, cls = "") => `<svg class="${cls}" width="${w}" height="26" aria-hidden="true">${body}</svg>`;
@@ -254,7 +254,7 @@ function show(row) {
       const answer = await fetch(`/trace/${T.trace_id}/span/row-${row}${location.search || "?"}&at=${T.version}`, { headers: { "hx-request-type": "partial" }, signal: wanted.signal });
       if (!answer.ok) throw Error("answer " + answer.status);
       body.outerHTML = await answer.text();
-      drawer.scrollTop = 0;
+      htmx.process(drawer); drawer.scrollTop = 0;
     } catch (error) {
       if (error.name == "AbortError") return;
       body.textContent = `Not loaded (${error.message}): press Enter to try again.`;
@@ -303,9 +303,9 @@ function remember() {
   clearTimeout(saving);
   saving = setTimeout(() => {
     const url = new URL(location), put = (name, value) => value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
-    const folds = [...toggled].map(mark).join(".");
+    const folds = toggled.size > FOLDS_KEPT ? "" : [...toggled].map(mark).join(".");
     put("zoom", zoom[0] > 0 || zoom[1] < T.duration_ns ? zoom.map(Math.round).join("-") : "");
-    put("fold", toggled.size > FOLDS_IN_URL ? "" : folds);
+    put("fold", folds.length > FOLD_CHARS ? "" : folds);
     put("find", box.value.trim());
     put("critical", wf.classList.contains("nocrit") ? "off" : "");
     put("span", drawer.hidden ? wf.dataset.selected && "none" : $(".s", drawer).dataset.span);
@@ -351,7 +351,7 @@ function onClick(e) {
   if (!el || e.ctrlKey || e.metaKey || e.shiftKey) return;
   e.preventDefault();
   if (place < 0 || e.target.closest(".tw") && foldable(place)) turn(place); else select(place, true);
-  wf.focus({ preventScroll: true });
+  wf.focus();
 }
 async function start() {
   const answer = await fetch($("link[as=fetch]", document).href);
@@ -382,7 +382,7 @@ async function start() {
   map.ondblclick = KEYS[0];
   check.onchange = KEYS.c;
   box.oninput = () => { find(); requestAnimationFrame(() => paint(true)); remember(); };
-  box.form.onsubmit = e => { e.preventDefault(); cycle(found, e.submitter?.value == "previous" ? -1 : 1); };
+  box.form.onsubmit = e => { e.preventDefault(); cycle(found, +e.submitter.value); };
   box.onkeydown = e => {
     if (e.key == "Escape") wf.focus();
     if (e.key == "Enter") { e.preventDefault(); cycle(found, e.shiftKey ? -1 : 1); }

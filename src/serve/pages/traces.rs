@@ -8,6 +8,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use crate::query::trace_values::Values;
 use crate::query::{MatchedSpan, SpanScope, TraceRow};
 use crate::serve::error::Failure;
 use crate::serve::format::{self, TimeText};
@@ -41,6 +42,11 @@ pub(crate) struct TracesPage {
     scopes: Vec<ScopeLink>,
     scale: Vec<XTick>,
     rows: Vec<Row>,
+    /// Added columns: name, and the list without it.
+    columns: Vec<(String, String)>,
+    /// As the address has them, and the rest of it, for the form that changes them.
+    cols: String,
+    fields: Vec<(String, String)>,
     newest: Option<String>,
     older: Option<String>,
     empty: Option<Empty>,
@@ -69,6 +75,8 @@ pub(crate) struct Row {
     services: Vec<(&'static str, String)>,
     more_services: usize,
     matched: Option<Matched>,
+    /// One per added column.
+    cells: Vec<String>,
 }
 
 /// The span that matched, where it is not the root.
@@ -114,7 +122,15 @@ impl TracesPage {
         let colours = Colours::new(&data.services);
         let url = request.url.with("query", &answer.good);
         let scale = LogScale::over(answer.traces.iter().map(|trace| trace.duration_ns));
-        let row = |trace: &TraceRow| row(trace, scale, request, &colours);
+        let row = |(at, trace): (usize, &TraceRow)| {
+            let cells = cells(answer.values.get(at), answer.columns.len());
+            row(trace, cells, scale, request, &colours)
+        };
+        let column = |name: &String| {
+            let others = answer.columns.iter().filter(|other| *other != name);
+            let kept: Vec<&str> = others.map(String::as_str).collect();
+            (name.clone(), url.with("cols", &kept.join(",")).to_string())
+        };
         let mut bar = QueryBar::new(
             &request.url,
             &answer.query,
@@ -138,7 +154,13 @@ impl TracesPage {
             facets: FacetList::new(&facets.fields, facets.approximate, &terms, &url, &colours),
             scopes: scopes(&url),
             scale: scale.ticks(),
-            rows: answer.traces.iter().map(row).collect(),
+            rows: answer.traces.iter().enumerate().map(row).collect(),
+            columns: answer.columns.iter().map(column).collect(),
+            cols: answer.columns.join(","),
+            fields: url
+                .fields_but(&["cols"])
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             newest: url.get("cursor").map(|_| url.without("cursor").to_string()),
             older: answer
                 .next
@@ -150,7 +172,25 @@ impl TracesPage {
     }
 }
 
-fn row(trace: &TraceRow, scale: LogScale, request: &PageRequest, colours: &Colours) -> Row {
+/// The values of a trace's added columns; those that were not read in time say so.
+fn cells(values: Option<&Vec<Values>>, columns: usize) -> Vec<String> {
+    let Some(values) = values else {
+        return vec!["not read".to_owned(); columns];
+    };
+    let cell = |found: &Values| {
+        let more = if found.more { ", …" } else { "" };
+        found.values.join(", ") + more
+    };
+    values.iter().map(cell).collect()
+}
+
+fn row(
+    trace: &TraceRow,
+    cells: Vec<String>,
+    scale: LogScale,
+    request: &PageRequest,
+    colours: &Colours,
+) -> Row {
     let page = request.url.carry_to(&format!("/trace/{}", trace.trace_id));
     let named = |name: &String| (colours.class(name), name.clone());
     let matched = trace.matched.iter().find(|span| !span.root);
@@ -178,6 +218,7 @@ fn row(trace: &TraceRow, scale: LogScale, request: &PageRequest, colours: &Colou
             .filter(|_| !root_matches)
             .map(|span| matched_view(span, trace.matched_count, &page, colours)),
         href: page.to_string(),
+        cells,
     }
 }
 

@@ -1,14 +1,15 @@
 // Journey 6: a trace of 10,000 spans opens at its first error within the budget of ui.md section 2,
 // folds and finds at once, and shows the logs of a span.
 import assert from "node:assert/strict";
+import { pace, within } from "../pace.mjs";
 import { hex } from "../server.mjs";
 
 const SPANS = 10_000;
 const SPANS_PER_REQUEST = 2_500;
-// Budgets of ui.md: 500 ms, 30 ms, 10 ms. Shared machines get room; the figures are printed.
-const READY_MS_MAX = 500 * 4;
-const FOLD_MS_MAX = 30 * 3;
-const FIND_MS_MAX = 10 * 4;
+// Budgets of ui.md section 2, on an idle machine; pace.mjs says what a busy one gets.
+const READY_MS = 500;
+const FOLD_MS = 30;
+const FIND_MS = 10;
 // The columns of this trace, compressed; the page itself has 15 KB more than others (ui.md).
 const LAYOUT_BYTES = 80_000;
 
@@ -24,8 +25,15 @@ export default async function largeTrace(tour) {
   ]);
   const page = await tour.page();
   await page.goto(`${server.base}/trace/${traceId}`);
-  const ready = await readyAt(page);
-  assert(ready <= READY_MS_MAX, `interactive after ${ready} ms`);
+  await readyAt(page);
+  // The first visit fetched fonts and scripts; a page is opened many times.
+  const factor = await pace(page);
+  const opened = [];
+  for (let i = 0; i < 3; i++) {
+    await page.goto(`${server.base}/trace/${traceId}`);
+    opened.push(await readyAt(page));
+  }
+  const figures = [within("interactive", opened.sort((a, b) => a - b)[1], READY_MS, factor)];
   assert.match(await page.locator(".t-facts").innerText(), /10\s000 spans/);
 
   // The first error is selected, and its logs, and only its logs, are beside it.
@@ -51,7 +59,7 @@ export default async function largeTrace(tour) {
 
   const fold = await press(page, "H");
   const unfold = await press(page, "L");
-  assert(fold <= FOLD_MS_MAX && unfold <= FOLD_MS_MAX, `folding ${fold} ms, unfolding ${unfold} ms`);
+  figures.push(within("fold", fold, FOLD_MS, factor), within("unfold", unfold, FOLD_MS, factor));
   await page.locator(".t-find form").waitFor();
   const found = await page.evaluate(() => {
     const box = document.querySelector(".t-find form input");
@@ -60,11 +68,11 @@ export default async function largeTrace(tour) {
     box.dispatchEvent(new Event("input"));
     return performance.now() - start;
   });
-  assert(found <= FIND_MS_MAX, `finding took ${found} ms`);
+  figures.push(within("find", found, FIND_MS, factor));
   await page.locator(".t-find output", { hasText: String(failed.length) }).waitFor();
   const rows = await page.locator(".r").count();
   assert(rows <= 100, `${rows} rows in the document`);
-  console.log(`     10,000 spans: interactive ${ready} ms, fold ${fold.toFixed(1)}, unfold ${unfold.toFixed(1)}, find ${found.toFixed(1)} ms`);
+  console.log(`     10,000 spans at pace ${factor.toFixed(2)}: ${figures.join(", ")}`);
 
   // Selection and search survive a reload: they are in the address.
   await page.waitForURL(/find=status/);

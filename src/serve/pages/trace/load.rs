@@ -7,10 +7,12 @@ use std::sync::Arc;
 use crate::query::{
     self, Control, Direction, Engine, LaidOut, Layout, LogRequest, QueryError, SpanDetail, lang,
 };
+use crate::red;
 use crate::serve::page_url::PageUrl;
 use crate::serve::range::pinned;
 
 use super::span::{LOGS_SHOWN_MAX, SpanLogs};
+use super::usual::{self, Durations};
 
 /// How long before and after its spans a trace's logs are looked for: retries and buffered
 /// shippers are late, a trace id used again on another day is another story.
@@ -23,6 +25,8 @@ pub(super) struct Loaded {
     pub(super) row: Option<u32>,
     /// That row's span.
     pub(super) span: Option<SpanDetail>,
+    /// The durations of that span's operation.
+    pub(super) usual: Option<Durations>,
     pub(super) span_logs: SpanLogs,
     pub(super) trace_logs: u64,
 }
@@ -69,18 +73,23 @@ impl Which {
     }
 }
 
-/// Reads a trace and its logs. `at` is the version that the page around a span was drawn from.
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) id: TraceId,
+    pub(super) which: Which,
+    /// The version that the page around a span was drawn from.
+    pub(super) at: Option<u64>,
+    pub(super) now_ns: u64,
+}
+
+/// Reads a trace and its logs.
 ///
 /// # Errors
 /// As [`Engine::laid_out`]: not found, or the store cannot be read.
-pub(super) fn load(
-    engine: &Engine,
-    control: &Control,
-    id: TraceId,
-    which: Which,
-    at: Option<u64>,
-) -> Result<Loaded, QueryError> {
-    let known = match at {
+pub(super) fn load(engine: &Engine, control: &Control, ask: Ask) -> Result<Loaded, QueryError> {
+    let Ask { id, which, .. } = ask;
+    let known = match ask.at {
         Some(version) => engine.laid_out_at(id, version, control)?,
         None => None,
     };
@@ -95,6 +104,14 @@ pub(super) fn load(
     let span = place
         .map(|place| engine.span(id, place, control))
         .transpose()?;
+    let usual = row.map(|row| {
+        let facts = &layout.rows[row as usize];
+        let (range, now) = usual::day(ask.now_ns, layout.start.saturating_add(layout.duration_ns));
+        let service = &layout.services[facts.service as usize].name;
+        let operation = &layout.operations[facts.operation as usize];
+        let (sketch, whole) = red::durations(&engine.snapshot(), range, service, operation);
+        Durations { sketch, whole, now }
+    });
     let range = logs_range(layout);
     let count = |query: &lang::Expr| {
         let histogram = engine.log_histogram(query, range, 1, "severity", control)?;
@@ -120,6 +137,7 @@ pub(super) fn load(
         laid_out,
         row,
         span,
+        usual,
         span_logs,
         trace_logs,
     })

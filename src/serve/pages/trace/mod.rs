@@ -3,13 +3,17 @@
 //! web/static/trace.js from the columns of the API. It must never need script to be read.
 
 mod chart;
+pub(crate) mod compare;
 mod fold;
+pub(crate) mod linked;
 mod load;
 mod raw;
 mod rows;
 mod span;
+mod sql;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use askama::Template;
 
@@ -30,14 +34,17 @@ use crate::serve::state::{App, Shared};
 
 use chart::{MapView, Share, Tick, Zoom};
 use fold::{Folds, Place};
-use load::{Loaded, Which, load, logs_page};
+use load::{Ask, Loaded, Which, load, logs_page};
 use rows::{Drawing, RowView};
 use span::{SpanPlaces, SpanView};
+use usual::UsualView;
 
 /// Lines in the HTML of the page (ui.md W10); more are a page further without script.
 const PAGE_LINES: usize = 200;
 /// Rows of the table of what the critical path is made of; the last one sums up the others.
 const CRITICAL_LISTED_MAX: usize = 12;
+
+const MS: u64 = 1_000_000;
 
 /// View of `trace/page.html`.
 #[derive(Template)]
@@ -59,6 +66,9 @@ struct TracePage {
     notes: Vec<String>,
     logs: String,
     logs_href: String,
+    compare: String,
+    /// Name and address of the other tool that shows this trace (`ui.trace_link`).
+    elsewhere: Option<(String, String)>,
     shares: Vec<ShareLink>,
     find: String,
     critical_on: bool,
@@ -141,14 +151,19 @@ pub(crate) async fn trace(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let which = Which::parse(page.url.get("span"));
-    let loaded = match read(&app, &id, which, None).await? {
+    let loaded = match read(&app, &page, &id, which).await? {
         Ok(loaded) => loaded,
         Err(why) => return Ok(missing(&app, &page, &id, &why)),
     };
     let (data, colours) = frame(&app, &loaded);
     let title = &loaded.layout().operations[loaded.layout().rows[0].operation as usize];
     let shell = Shell::new(&page, Section::Traces, title, data);
-    Ok(html(&trace_page(&page, shell, &loaded, &colours)))
+    let mut view = trace_page(&page, shell, &loaded, &colours);
+    let layout = loaded.layout();
+    let end = layout.start.saturating_add(layout.duration_ns);
+    let link = &app.settings.ui_trace_link;
+    view.elsewhere = link.fill(&view.trace_id, layout.start.0 / MS, end.0.div_ceil(MS));
+    Ok(html(&view))
 }
 
 /// `GET /trace/{id}/span/{span}`: a page; to the waterfall's script, the drawer's content. `span`
@@ -158,11 +173,7 @@ pub(crate) async fn span(
     page: PageRequest,
     Path((id, span)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
-    let at = page
-        .url
-        .get("at")
-        .and_then(|at| u64::from_str_radix(at, 16).ok());
-    let loaded = match read(&app, &id, Which::parse(Some(&span)), at).await? {
+    let loaded = match read(&app, &page, &id, Which::parse(Some(&span))).await? {
         Ok(loaded) => loaded,
         Err(why) => return Ok(missing(&app, &page, &id, &why)),
     };
@@ -209,16 +220,25 @@ fn frame(app: &App, loaded: &Loaded) -> (ShellData, Colours) {
 /// The trace, or the sentence that says why there is none.
 async fn read(
     app: &App,
+    page: &PageRequest,
     id: &str,
     which: Which,
-    at: Option<u64>,
 ) -> Result<Result<Loaded, String>, Failure> {
     let Some(trace_id) = TraceId::from_hex(id) else {
         return Ok(Err(format!(
             "{id} is not a trace id: that is 32 hexadecimal digits, not all 0."
         )));
     };
-    let work = move |engine: &_, control: &_| load(engine, control, trace_id, which, at);
+    let ask = Ask {
+        id: trace_id,
+        which,
+        at: page
+            .url
+            .get("at")
+            .and_then(|at| u64::from_str_radix(at, 16).ok()),
+        now_ns: page.now_ns,
+    };
+    let work = move |engine: &_, control: &_| load(engine, control, ask);
     match app.ask(&format!("trace {id}"), work).await {
         Ok(loaded) => Ok(Ok(loaded)),
         Err(failure) if failure.status == StatusCode::NOT_FOUND => {
@@ -281,6 +301,10 @@ fn trace_page(page: &PageRequest, shell: Shell, loaded: &Loaded, colours: &Colou
         notes: notes(&loaded.laid_out.stats, layout),
         logs: format::count(loaded.trace_logs),
         logs_href: logs_page(layout, None).to_string(),
+        compare: url
+            .carry_to(&format!("/trace/{}/compare", layout.trace_id))
+            .to_string(),
+        elsewhere: None,
         shares: shares.map(|share| share_link(share, url)).collect(),
         find: url.get("find").unwrap_or_default().to_owned(),
         critical_on: !is_off(url, "critical"),
@@ -348,6 +372,10 @@ fn span_view(
         trace_logs: logs_page(layout, None),
         trace_log_count: loaded.trace_logs,
         fragment: page.fragment,
+        usual: loaded
+            .usual
+            .as_ref()
+            .map(|usual| UsualView::new(usual, layout.rows[row as usize].duration_ns)),
     };
     SpanView::new(detail, layout, row, class, &loaded.span_logs, places)
 }

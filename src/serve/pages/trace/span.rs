@@ -8,7 +8,8 @@ use crate::serve::format;
 use crate::serve::page_url::PageUrl;
 use crate::serve::palette;
 
-use super::raw;
+use super::usual::UsualView;
+use super::{raw, sql};
 
 /// Log records written into the drawer; the rest is one link away.
 pub(crate) const LOGS_SHOWN_MAX: usize = 50;
@@ -39,10 +40,13 @@ pub(crate) struct SpanView {
     pub(crate) close: String,
     /// Label, value, class.
     pub(crate) facts: [(&'static str, String, &'static str); 6],
+    pub(crate) usual: Option<UsualView>,
     pub(crate) exceptions: Vec<Exception>,
     pub(crate) groups: Vec<Group>,
     pub(crate) events: Vec<EventLine>,
     pub(crate) links: Vec<LinkLine>,
+    /// Where links from other traces are looked for.
+    pub(crate) linked_href: String,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) logs_count: String,
     pub(crate) logs_more: bool,
@@ -73,12 +77,17 @@ pub(crate) struct Group {
 
 pub(crate) struct Attribute {
     pub(crate) key: String,
+    /// As it is read: cut where it is very long, statements over several lines.
     pub(crate) value: String,
+    /// As it was sent.
+    pub(crate) sent: String,
     /// A value that says failure.
     pub(crate) hot: bool,
     /// Searches for traces with, and without, this value; `None` for values that are no scalars.
     pub(crate) with: Option<String>,
     pub(crate) without: Option<String>,
+    /// The trace list with this attribute as a column.
+    pub(crate) column: Option<String>,
 }
 
 pub(crate) struct EventLine {
@@ -110,6 +119,7 @@ pub(crate) struct SpanPlaces<'a> {
     pub(crate) trace_logs: PageUrl,
     pub(crate) trace_log_count: u64,
     pub(crate) fragment: bool,
+    pub(crate) usual: Option<UsualView>,
 }
 
 impl SpanView {
@@ -134,10 +144,18 @@ impl SpanView {
             href: format!("/trace/{}/span/{}", span.trace_id, span.span_id),
             close: places.close,
             facts: facts(layout, row, span),
+            usual: places.usual,
             exceptions,
             groups: groups(span, places.url),
             events,
             links: links(detail, layout, places.url),
+            linked_href: places
+                .url
+                .carry_to(&format!(
+                    "/trace/{}/span/{}/linked",
+                    span.trace_id, span.span_id
+                ))
+                .to_string(),
             logs: logs
                 .records
                 .iter()
@@ -330,7 +348,12 @@ fn attribute(key: &str, value: &Value, url: &PageUrl) -> Attribute {
         hot: code || key == "error.type" || (key == "error" && text == "true"),
         with: searchable.then(|| search("")),
         without: searchable.then(|| search("-")),
-        value: cut(&text),
+        column: searchable.then(|| url.carry_to("/traces").with("cols", key).to_string()),
+        value: match sql::is_statement(key, &text) {
+            true => cut(&sql::pretty(&text).unwrap_or_else(|| text.clone())),
+            false => cut(&text),
+        },
+        sent: text,
     }
 }
 

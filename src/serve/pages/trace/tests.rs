@@ -147,6 +147,7 @@ fn load(trace: TraceDetail, span: Option<&str>) -> Loaded {
         laid_out,
         row,
         span,
+        usual: None,
         span_logs,
         trace_logs,
     }

@@ -1,6 +1,7 @@
 //! What the trace list asks the engine, as one synchronous call.
 
 use crate::model::{TimeRange, Timestamp};
+use crate::query::trace_values::Values;
 use crate::query::{
     self, Control, Engine, QueryError, Scatter, Stats, TraceCursor, TraceRequest, TraceRow, lang,
 };
@@ -10,6 +11,8 @@ use crate::serve::request::PageRequest;
 
 /// Rows of one page: 32 px each, five screens.
 pub(crate) const TRACES: usize = 100;
+/// Columns that a reader may add: more do not fit beside each other.
+const COLUMNS_MAX: usize = 6;
 /// The longer range that is tried where the asked one is empty.
 const WIDER_NS: u64 = 7 * 24 * 3_600_000_000_000;
 
@@ -21,6 +24,9 @@ pub(crate) struct Answer {
     pub(crate) good: String,
     pub(crate) mistake: Option<lang::Error>,
     pub(crate) traces: Vec<TraceRow>,
+    /// Fields shown as columns (`cols` of the address), and their values by trace.
+    pub(crate) columns: Vec<String>,
+    pub(crate) values: Vec<Vec<Values>>,
     pub(crate) total: u64,
     pub(crate) scatter: Scatter,
     pub(crate) facets: query::Facets,
@@ -40,6 +46,8 @@ impl Answer {
             query,
             mistake: None,
             traces: Vec::new(),
+            columns: Vec::new(),
+            values: Vec::new(),
             total: 0,
             scatter: Scatter::default(),
             facets: query::Facets {
@@ -60,6 +68,7 @@ impl Answer {
 /// The page. An engine's refusal becomes part of the answer: the page is shown with it.
 pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) -> Answer {
     let mut answer = Answer::empty(joined(&request.url).0);
+    answer.columns = columns(request.url.get("cols").unwrap_or_default());
     let understood = understood(&answer.query, request);
     answer.good = understood.good;
     answer.mistake = understood.mistake;
@@ -73,6 +82,17 @@ pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) 
     answer.errors = ribbon(engine, control, request).unwrap_or_default();
     answer.stats = control.stats(answer.stats.partial, answer.stats.searched);
     answer
+}
+
+/// Field names, each once.
+fn columns(text: &str) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        if !name.is_empty() && columns.len() < COLUMNS_MAX && !columns.iter().any(|c| c == name) {
+            columns.push(name.to_owned());
+        }
+    }
+    columns
 }
 
 fn find(
@@ -106,6 +126,10 @@ fn find(
         let wider = engine.traces(&asked, control)?.over_all.unwrap_or_default();
         answer.wider = Some(wider.total).filter(|total| *total > 0);
         return Ok(());
+    }
+    if !answer.columns.is_empty() {
+        let ids: Vec<_> = answer.traces.iter().map(|trace| trace.trace_id).collect();
+        answer.values = engine.trace_values(&ids, &answer.columns, control)?;
     }
     answer.facets = engine.span_facets(&asked.query, request.window(), None, control)?;
     crate::serve::pages::querybar::own_facets(
