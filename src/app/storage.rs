@@ -9,7 +9,7 @@ use super::command::Stop;
 use crate::config::Settings;
 use crate::ingest::{self, Door, WriterThread};
 use crate::observe::{Clock, Metrics, Sources};
-use crate::store::{self, Disk, Retention, Store};
+use crate::store::{self, Disk, Retention, Store, StoreError};
 
 /// A running store with the door in front of it.
 pub(super) struct Storage {
@@ -101,6 +101,12 @@ fn retention(settings: &Settings) -> Retention {
         traces: settings.retention_traces.0.map(|period| period.0),
         logs: settings.retention_logs.0.map(|period| period.0),
         max_bytes: settings.retention_max_bytes.0.map(|size| size.0),
+        services: settings
+            .retention_services
+            .0
+            .iter()
+            .map(|(name, kept)| (name.clone(), kept.0.map(|period| period.0)))
+            .collect(),
     }
 }
 
@@ -142,20 +148,39 @@ fn bytes(n: u64) -> usize {
 
 /// `watchpost verify`: prints what was checked, then every problem; some are a failure.
 pub(super) fn verify(settings: &Settings) -> Result<(), Stop> {
-    let found = store::verify(&Disk::Real, Path::new(&settings.data_dir.0))
-        .map_err(|e| Stop::Failed(e.to_string()))?;
+    let dir = Path::new(&settings.data_dir.0);
+    let found = store::verify(&Disk::Real, dir).map_err(|e| without_catalogue(dir, &e))?;
     println!(
-        "{} segments, {} records, {} bytes; log: {} files, {} requests",
-        found.segments, found.records, found.bytes, found.log_files, found.log_frames
+        "{} segments, {} records, {} bytes; log: {} files, {} requests; {} files of no use, removed at the next start",
+        found.segments, found.records, found.bytes, found.log_files, found.log_frames, found.strays
     );
-    if found.problems.is_empty() {
-        return Ok(());
+    match tell_problems(&found) {
+        0 => Ok(()),
+        n => Err(Stop::Failed(format!("{n} problems found, nothing changed"))),
     }
+}
+
+fn tell_problems(found: &store::Verified) -> usize {
     for problem in &found.problems {
         println!("{problem}");
     }
-    let n = found.problems.len();
-    Err(Stop::Failed(format!("{n} problems found, nothing changed")))
+    found.problems.len()
+}
+
+/// What is there and what to do when the catalogue itself cannot be read.
+fn without_catalogue(dir: &Path, error: &StoreError) -> Stop {
+    let is_damage = matches!(error, StoreError::Corrupt { .. } | StoreError::Catalogue(_));
+    let found = store::survey(&Disk::Real, dir);
+    let (true, Ok(found)) = (is_damage, found) else {
+        return Stop::Failed(error.to_string());
+    };
+    tell_problems(&found);
+    Stop::Failed(format!(
+        "{error}\nnothing was changed; {} segments with {} records are whole, but only catalog.redb \
+         knows which of them count.\nPut the whole data directory back from a copy made while no \
+         server used it, or set another data_dir and keep this one",
+        found.segments, found.records
+    ))
 }
 
 /// What a start had to mend is worth a line; a clean one says nothing.

@@ -2,7 +2,9 @@
 //! is made from it, and a test compares the two.
 
 use super::link::TraceLink;
-use super::values::{AccessMode, Addr, Auto, Count, IngestAccess, Secret, Text, Url};
+use super::values::{
+    AccessMode, Addr, Auto, Count, IngestAccess, Secret, ServicePeriods, Text, Url,
+};
 use crate::ingest::{Durability, Redact};
 use crate::units::{ByteSize, OrOff, Period};
 
@@ -79,6 +81,10 @@ settings! {
     "retention.traces" = retention_traces: OrOff<Period> = "7d";
     /// How long log records are kept and shown.
     "retention.logs" = retention_logs: OrOff<Period> = "7d";
+    /// Services whose spans and log records are kept for another time, as in `checkout=30d,batch=1d`;
+    /// at most 32, `off` keeps for ever. Holds for what comes in from then on; a shorter time also hides
+    /// what is there.
+    "retention.services" = retention_services: ServicePeriods = "";
     /// How long samples are kept. Takes effect with metrics; accepted so that one file serves later versions too.
     "retention.metrics" = retention_metrics: OrOff<Period> = "30d";
     /// How long issues are kept. Takes effect with issues; accepted so that one file serves later versions too.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::ingest::{Durability, Redact};
+use crate::units::{OrOff, Period};
 
 /// A listening address: `"127.0.0.1:4300"`, `"[::]:4300"`, `"localhost:0"`; port 0 lets the system
 /// choose.
@@ -49,6 +50,46 @@ pub(crate) enum IngestAccess {
     Open,
     /// A token needed also on loopback.
     Token,
+}
+
+/// Services with a retention of their own. Each has partitions of its own, so they are few.
+const SERVICES_MAX: usize = 32;
+
+/// `retention.services`: names with how long they are kept, in the order given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServicePeriods(pub(crate) Vec<(String, OrOff<Period>)>);
+
+impl FromStr for ServicePeriods {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut services: Vec<(String, OrOff<Period>)> = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|e| !e.is_empty()) {
+            let (name, kept) = entry.rsplit_once('=').ok_or_else(|| {
+                format!("{entry:?} is not a service and a duration, such as \"checkout=30d\"")
+            })?;
+            let name = name.trim();
+            if name.is_empty() || services.iter().any(|(known, _)| known == name) {
+                return Err(format!("{entry:?} names no service, or one named before"));
+            }
+            services.push((name.to_owned(), kept.trim().parse()?));
+        }
+        if services.len() > SERVICES_MAX {
+            let n = services.len();
+            return Err(format!("{n} services, at most {SERVICES_MAX} may be"));
+        }
+        Ok(ServicePeriods(services))
+    }
+}
+
+impl fmt::Display for ServicePeriods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, kept)) in self.0.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            write!(f, "{comma}{name}={kept}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A closed set of words, for one error text and one place that prints.

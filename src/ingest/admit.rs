@@ -18,8 +18,24 @@ pub(super) struct Terms<'a> {
     pub(super) received: Timestamp,
     /// Records placed before this are past their retention.
     pub(super) oldest: Timestamp,
+    /// The same for services with a retention of their own.
+    pub(super) of_services: &'a [(String, Timestamp)],
     pub(super) limits: &'a Limits,
     pub(super) redact: Redact,
+}
+
+/// What records of a service must not be older than.
+pub(super) fn oldest_of(
+    service: impl FnOnce() -> String,
+    of_services: &[(String, Timestamp)],
+    oldest: Timestamp,
+) -> Timestamp {
+    if of_services.is_empty() {
+        return oldest;
+    }
+    let service = service();
+    let own = of_services.iter().find(|(name, _)| *name == service);
+    own.map_or(oldest, |(_, own)| *own)
 }
 
 /// An admitted request.
@@ -54,6 +70,7 @@ pub(super) fn admit(mut bytes: Vec<u8>, terms: Terms<'_>) -> Result<Admitted, Wi
         signal: terms.signal,
         received: terms.received,
         oldest: terms.oldest,
+        of_services: terms.of_services,
     };
     let mut rewritten = rewrite::rewrite(&bytes, rules)?;
     let bytes = std::mem::take(&mut rewritten.bytes).into();
@@ -78,6 +95,7 @@ fn index(bytes: bytes::Bytes, terms: Terms<'_>) -> (Timestamp, Option<BatchChunk
         clean: true,
         newest: Timestamp(0),
         group: None,
+        oldest: terms.oldest,
     };
     let chunk = match terms.signal {
         Signal::Logs => LogChunk::inspect(request, |log, bytes| {
@@ -102,6 +120,8 @@ struct Check<'t> {
     newest: Timestamp,
     /// Addresses of the resource and scope last checked: consecutive records share them.
     group: Option<[usize; 2]>,
+    /// Of that resource.
+    oldest: Timestamp,
 }
 
 impl Check<'_> {
@@ -122,11 +142,13 @@ impl Check<'_> {
         let group = [resource.raw.as_ptr().addr(), scope.raw.as_ptr().addr()];
         if self.group != Some(group) {
             self.group = Some(group);
+            let service = || resource.service().to_owned();
+            self.oldest = oldest_of(service, self.terms.of_services, self.terms.oldest);
             self.clean = limits.is_clean(&RESOURCE, resource.raw)
                 && limits.is_clean(&SCOPE, scope.raw)
                 && resource.schema_url.len() <= limits.name_bytes
                 && scope.schema_url.len() <= limits.name_bytes;
         }
-        self.clean = self.clean && at >= self.terms.oldest && is_clean(limits);
+        self.clean = self.clean && at >= self.oldest && is_clean(limits);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn admit(bytes: Vec<u8>, signal: Signal, redact: bool) -> usize {
         project: ProjectId::DEFAULT,
         received: Timestamp(u64::MAX),
         oldest: Timestamp(0),
+        of_services: &[],
         limits: &Limits::default(),
         redact: if redact { CREDENTIALS } else { Redact::OFF },
     };

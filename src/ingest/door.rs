@@ -196,6 +196,7 @@ impl Door {
             project,
             received,
             oldest: shared.config.retention.cutoff(signal, received),
+            of_services: &shared.config.retention.service_cutoffs(received),
             limits: &shared.config.limits,
             redact: shared.config.redact,
         };

@@ -68,7 +68,7 @@ fn submission(number: u64) -> Submission {
         signal: Signal::Logs,
         project: ProjectId::DEFAULT,
         transport: Transport::HttpProtobuf,
-        bytes: fixture::request(Signal::Logs, number, ROWS, START),
+        bytes: fixture::request("sweep", Signal::Logs, number, ROWS, START),
         wire: None,
     }
 }

@@ -192,6 +192,7 @@ pub(crate) fn records_kept(
         project: ProjectId::DEFAULT,
         received: crate::model::Timestamp(1_763_724_000_000_000_000),
         oldest: crate::model::Timestamp(0),
+        of_services: &[],
         limits: &Limits::default(),
         redact: Redact {
             credentials: true,

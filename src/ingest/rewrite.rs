@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::admit::oldest_of;
 use super::limits::{DEPTH_MAX, Limits, TRUNCATED};
 use super::schema::{self, Part, RESOURCE, SCOPE, Schema};
 use crate::model::otlp::{GroupView, Scratch, log_view, span_view};
@@ -88,6 +89,8 @@ pub(super) struct Rules<'a> {
     pub(super) received: Timestamp,
     /// Records placed before this are past their retention.
     pub(super) oldest: Timestamp,
+    /// The same for services with a retention of their own.
+    pub(super) of_services: &'a [(String, Timestamp)],
 }
 
 /// Rewrites a request.
@@ -101,6 +104,7 @@ pub(super) fn rewrite(request: &[u8], rules: Rules<'_>) -> Result<Rewritten, Wir
         record: 0,
         cuts: Vec::new(),
         tally: Tally::default(),
+        oldest: rules.oldest,
         group: GroupView::default(),
     };
     let mut out = Vec::with_capacity(request.len());
@@ -124,6 +128,7 @@ struct Rewriter<'a> {
     cuts: Vec<(Cut, String)>,
     /// Of the resource at work.
     tally: Tally,
+    oldest: Timestamp,
     /// Empty; records are read back against it to find their place in time.
     group: GroupView<'static>,
 }
@@ -142,6 +147,11 @@ impl Rewriter<'_> {
         }
         let service = ResourceView::parse(&resource, "").map_or("", |view| view.service());
         let service = service.to_owned();
+        self.oldest = oldest_of(
+            || service.clone(),
+            self.rules.of_services,
+            self.rules.oldest,
+        );
         write::message_bytes(out, 1, &resource);
         let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
@@ -217,7 +227,7 @@ impl Rewriter<'_> {
             })
             .and_then(|()| self.place(&out[start..]));
         let (reason, text) = match done {
-            Ok(at) if at >= self.rules.oldest => return self.settle_cuts(),
+            Ok(at) if at >= self.oldest => return self.settle_cuts(),
             Ok(_) => (Reason::TooOld, "older than the retention".to_owned()),
             Err(error @ WireError::BadIdLength(_)) => (Reason::BadId, error.to_string()),
             Err(error) => (Reason::Malformed, error.to_string()),

@@ -36,6 +36,7 @@ fn terms(signal: Signal) -> Terms<'static> {
         project: ProjectId::DEFAULT,
         received: NOW,
         oldest: Timestamp(0),
+        of_services: &[],
         limits: &LIMITS,
         redact: Redact::OFF,
     }
@@ -126,6 +127,7 @@ fn rewriting_a_sound_request_changes_nothing_in_it() {
                 signal,
                 received: NOW,
                 oldest: Timestamp(0),
+                of_services: &[],
             };
             let rewritten = super::rewrite::rewrite(&bytes, rules).expect("a sound request");
             let before = admit(bytes, terms(signal)).expect("sound");
@@ -240,6 +242,7 @@ fn records_past_retention_are_left_out() {
     let bytes = one_log(|out| write::fixed64_field(out, 1, NOW.0 - 1_000));
     let late = Terms {
         oldest: Timestamp(NOW.0 - 1_000),
+        of_services: &[],
         ..terms(Signal::Logs)
     };
     assert!(
@@ -250,6 +253,7 @@ fn records_past_retention_are_left_out() {
     );
     let later = Terms {
         oldest: Timestamp(NOW.0 - 999),
+        of_services: &[],
         ..terms(Signal::Logs)
     };
     let rewritten = admit(bytes, later)

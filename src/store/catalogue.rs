@@ -4,6 +4,7 @@
 //! Never on the per-record path: one transaction per published segment. After an I/O error redb
 //! refuses more work until it is reopened, which is what the store promises anyway.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ const QUARANTINE: TableDefinition<&str, (&str, u8, u64, u64)> =
     TableDefinition::new("store.quarantine");
 /// Number of a deletion -> [`Deletion`] as bytes.
 const DELETIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("store.deletions");
+/// Retention class -> the service it is of.
+const CLASSES: TableDefinition<u8, &str> = TableDefinition::new("store.classes");
 /// In place of a signal's number: a log file holds both.
 const BOTH: u8 = 255;
 
@@ -115,6 +118,7 @@ pub(crate) struct Content {
     pub(crate) keys: Vec<Key>,
     pub(crate) quarantine: Vec<Damaged>,
     pub(crate) deletions: Vec<Deletion>,
+    pub(crate) classes: BTreeMap<u8, String>,
 }
 
 /// Everything one transaction changes.
@@ -133,6 +137,8 @@ pub(crate) struct Edit {
     pub(crate) clock: Option<Timestamp>,
     /// A new deletion.
     pub(crate) delete: Option<Deletion>,
+    /// New names of retention classes.
+    pub(crate) classes: Vec<(u8, String)>,
     /// What was done of deletions.
     pub(crate) progress: Vec<Progress>,
 }
@@ -179,6 +185,7 @@ impl Catalogue {
     fn migrate(&self) -> Result<(), StoreError> {
         let txn = self.database.begin_write()?;
         txn.open_table(DELETIONS)?;
+        txn.open_table(CLASSES)?;
         txn.open_table(STATE)?.insert(FORMAT, FORMAT_VERSION)?;
         Ok(txn.commit()?)
     }
@@ -222,6 +229,12 @@ impl Catalogue {
             let row = decode_row(id.value(), row.value())
                 .ok_or_else(|| StoreError::corrupt(path, 0, "row of a segment"))?;
             content.segments.push(row);
+        }
+        for entry in txn.open_table(CLASSES)?.iter()? {
+            let (class, service) = entry?;
+            content
+                .classes
+                .insert(class.value(), service.value().to_owned());
         }
         for entry in txn.open_table(KEYS)?.iter()? {
             content.keys.extend(decode_keys(entry?.1.value()));
@@ -286,6 +299,12 @@ impl Catalogue {
             for path in &edit.forget {
                 quarantine.remove(&**path)?;
             }
+            if !edit.classes.is_empty() {
+                let mut classes = txn.open_table(CLASSES)?;
+                for (class, service) in &edit.classes {
+                    classes.insert(class, &**service)?;
+                }
+            }
             change_deletions(&mut txn.open_table(DELETIONS)?, edit)?;
         }
         Ok(txn.commit()?)
@@ -344,6 +363,7 @@ fn create(disk: &Disk, path: &Path) -> Result<(), StoreError> {
     txn.open_table(KEYS)?;
     txn.open_table(QUARANTINE)?;
     txn.open_table(DELETIONS)?;
+    txn.open_table(CLASSES)?;
     txn.commit()?;
     database.close()?;
     let dir = path.parent().expect("it lies in the data directory");
@@ -504,6 +524,7 @@ mod tests {
         catalogue.apply(&edit).expect("a good disk");
         let txn = catalogue.database.begin_write().expect("a good disk");
         txn.delete_table(DELETIONS).expect("a good disk");
+        txn.delete_table(CLASSES).expect("a good disk");
         let mut state = txn.open_table(STATE).expect("a good disk");
         state.insert(FORMAT, 1).expect("a good disk");
         drop(state);

@@ -30,6 +30,8 @@ pub(crate) struct Retention {
     pub(crate) logs: Option<Duration>,
     /// `retention.max_bytes`; `None`: what the volume has room for.
     pub(crate) max_bytes: Option<u64>,
+    /// `retention.services`: services whose records are kept for another time; `None`: for ever.
+    pub(crate) services: Vec<(String, Option<Duration>)>,
 }
 
 impl Retention {
@@ -40,12 +42,35 @@ impl Retention {
         }
     }
 
-    /// Records before this are past retention.
+    /// Records before this are past retention, but for services with their own.
     pub(crate) fn cutoff(&self, signal: Signal, now: Timestamp) -> Timestamp {
-        self.of(signal).map_or(Timestamp(0), |kept| {
-            now.saturating_sub(u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX))
-        })
+        before(self.of(signal), now)
     }
+
+    /// Records of a service before this are past retention.
+    pub(crate) fn cutoff_of(&self, service: &str, signal: Signal, now: Timestamp) -> Timestamp {
+        let own = self.services.iter().find(|(name, _)| name == service);
+        own.map_or_else(|| self.cutoff(signal, now), |(_, kept)| before(*kept, now))
+    }
+
+    /// Records of any service before this are past retention.
+    pub(crate) fn oldest(&self, signal: Signal, now: Timestamp) -> Timestamp {
+        let own = self.services.iter().map(|(_, kept)| before(*kept, now));
+        own.fold(self.cutoff(signal, now), Timestamp::min)
+    }
+
+    /// The services with their own retention, and what of them is past it.
+    pub(crate) fn service_cutoffs(&self, now: Timestamp) -> Vec<(String, Timestamp)> {
+        let own = self.services.iter();
+        own.map(|(service, kept)| (service.clone(), before(*kept, now)))
+            .collect()
+    }
+}
+
+fn before(kept: Option<Duration>, now: Timestamp) -> Timestamp {
+    kept.map_or(Timestamp(0), |kept| {
+        now.saturating_sub(u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX))
+    })
 }
 
 impl Config {

@@ -25,6 +25,7 @@ fn config() -> Config {
             traces: Some(RETENTION),
             logs: Some(RETENTION),
             max_bytes: None,
+            services: Vec::new(),
         },
         ..fixture::config()
     }

@@ -358,5 +358,7 @@ fn rule(disk: &Disk, dir: &Path, config: &Config, deletion: &Deletion) -> Result
         before: deletion.before,
         range: deletion.range,
         condition: Arc::new(condition.only(deletion.signals)),
+        signal: None,
+        spared: Arc::default(),
     })
 }

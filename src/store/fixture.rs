@@ -23,6 +23,7 @@ pub(crate) fn config() -> Config {
             traces: week,
             logs: week,
             max_bytes: None,
+            services: Vec::new(),
         },
         disk_free_min: None,
         dedup_window: Duration::from_secs(300),
@@ -72,11 +73,17 @@ pub(crate) fn sim(world: &Arc<World>) -> Disk {
 }
 
 /// A request of `rows` records or spans that all carry `number`, at `at`.
-pub(crate) fn request(signal: Signal, number: u64, rows: u64, at: Timestamp) -> Vec<u8> {
+pub(crate) fn request(
+    service: &str,
+    signal: Signal,
+    number: u64,
+    rows: u64,
+    at: Timestamp,
+) -> Vec<u8> {
     let mut out = Vec::new();
     write::message(&mut out, 1, |out| {
         write::message(out, 1, |out| {
-            write::key_value(out, 1, "service.name", ValueRef::Str("sweep"));
+            write::key_value(out, 1, "service.name", ValueRef::Str(service));
         });
         write::message(out, 2, |out| {
             for row in 0..rows {
@@ -109,10 +116,22 @@ fn span(out: &mut Vec<u8>, number: u64, row: u64, at: Timestamp) {
 }
 
 pub(crate) fn batch(signal: Signal, number: u64, rows: u64, at: Timestamp) -> Batch {
+    batch_of("sweep", signal, number, rows, at, at)
+}
+
+/// As [`batch`], of a service and received later.
+pub(crate) fn batch_of(
+    service: &str,
+    signal: Signal,
+    number: u64,
+    rows: u64,
+    at: Timestamp,
+    received: Timestamp,
+) -> Batch {
     let request = Request {
-        bytes: request(signal, number, rows, at).into(),
+        bytes: request(service, signal, number, rows, at).into(),
         project: ProjectId::DEFAULT,
-        received: at,
+        received,
     };
     let chunk = match signal {
         Signal::Logs => BatchChunk::Logs(LogChunk::parse(request).expect("well-formed")),

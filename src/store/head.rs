@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::catalogue::Key;
 use super::digest::Digest;
 use crate::model::chunk::Chunk;
+use crate::model::time::NANOS_PER_DAY;
 use crate::model::{LogEntry, Signal, SpanEntry, Timestamp};
 
 /// Records in a head before it is sealed: segments below 16k records cost 4 % more disk, above 32k
@@ -42,17 +43,27 @@ const CHUNK_OVERHEAD_BYTES: u64 = 192;
 /// An index entry of either signal.
 pub(crate) trait Entry: std::fmt::Debug {
     fn at(&self) -> Timestamp;
+    /// Number of its resource and scope in the request.
+    fn group(&self) -> u32;
 }
 
 impl Entry for LogEntry {
     fn at(&self) -> Timestamp {
         self.at
     }
+
+    fn group(&self) -> u32 {
+        self.group
+    }
 }
 
 impl Entry for SpanEntry {
     fn at(&self) -> Timestamp {
         self.at
+    }
+
+    fn group(&self) -> u32 {
+        self.group
     }
 }
 
@@ -185,6 +196,25 @@ impl<E: Entry> Head<E> {
             || self.bytes >= HEAD_BYTES_MAX
             || now >= self.opened.saturating_add(HEAD_AGE_NS_MAX)
             || (idle && self.bytes >= IDLE_BYTES_MIN)
+    }
+
+    /// The places in lists of its records: bounds of each group, or of every record where they are
+    /// far apart.
+    pub(crate) fn times(&self) -> Vec<Timestamp> {
+        let groups = self.groups();
+        let first = groups.iter().map(|group| group.first).min();
+        let last = groups.iter().map(|group| group.last).max();
+        let apart = last
+            .unwrap_or_default()
+            .0
+            .saturating_sub(first.unwrap_or_default().0);
+        if apart < NANOS_PER_DAY {
+            return first.into_iter().chain(last).collect();
+        }
+        let chunks = groups.iter().flat_map(|group| &group.chunks);
+        chunks
+            .flat_map(|chunk| chunk.entries.iter().map(Entry::at))
+            .collect()
     }
 
     /// Everything in it, by reference, oldest request first.

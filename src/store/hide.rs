@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::catalogue::SegmentRow;
 use super::error::StoreError;
+use super::partition::RetentionClass;
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 use super::segment::{LogBlock, LogSegment, SpanBlock, SpanSegment};
 use crate::model::red::RedTable;
@@ -79,7 +80,7 @@ impl Condition {
     }
 }
 
-/// A pending deletion as readers apply it.
+/// A pending deletion, or the retention of a service, as readers apply it.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     /// Of the deletion: segments cleared up to it have nothing of it any more.
@@ -88,6 +89,10 @@ pub(super) struct Rule {
     pub(super) before: u64,
     pub(super) range: TimeRange,
     pub(super) condition: Arc<Condition>,
+    /// `None`: every signal that the condition knows.
+    pub(super) signal: Option<Signal>,
+    /// Partitions of these classes hold nothing of it.
+    pub(super) spared: Arc<[RetentionClass]>,
 }
 
 impl Rule {
@@ -101,16 +106,21 @@ impl Rule {
         self.range.contains(span.at) && condition.is_some_and(|c| (c.matches)(span))
     }
 
+    fn is_about(&self, signal: Signal) -> bool {
+        self.signal.is_none_or(|only| only == signal) && self.condition.is_about(signal)
+    }
+
     /// Whether records of a segment may have to go.
     pub(super) fn applies(&self, row: &SegmentRow) -> bool {
         self.number > row.cleared
-            && self.condition.is_about(row.signal)
+            && self.is_about(row.signal)
+            && !self.spared.contains(&row.partition.class())
             && self.range.overlaps(row.first, row.last)
     }
 
     /// As [`Rule::applies`], for a part of a head.
     pub(super) fn applies_to_head(&self, signal: Signal, cleared: u64) -> bool {
-        self.number > cleared && self.condition.is_about(signal)
+        self.number > cleared && self.is_about(signal)
     }
 }
 

@@ -133,11 +133,16 @@ impl Keeper {
     }
 
     fn retain(&mut self, now: Timestamp) -> Result<usize, StoreError> {
-        self.guard.look(now);
+        let stamp = self.shared.newest_stamp.load(Ordering::Relaxed);
+        self.guard.look(now, Timestamp(stamp));
         let config = &self.shared.config;
         let mut rows = self.rows();
         let total: u64 = rows.iter().map(|row| row.bytes).sum();
-        let mut ids = retention::past_age(&rows, now, &config.retention);
+        let classes = &self.shared.classes;
+        let mut ids = retention::past_age(&rows, |row| {
+            let class = row.partition.class();
+            classes.cutoff(class, &config.retention, row.signal, now)
+        });
         let aged = rows.iter().filter(|row| ids.contains(&row.id));
         let aged_bytes = aged.map(|row| row.bytes).sum();
         if !self.guard.allows(aged_bytes, total) {
@@ -168,7 +173,7 @@ impl Keeper {
         let segments = self.shared.live().segments.clone();
         let retention = &self.shared.config.retention;
         let is_past = |damaged: &Damaged| {
-            let cutoffs = Signal::ALL.map(|signal| retention.cutoff(signal, now));
+            let cutoffs = Signal::ALL.map(|signal| retention.oldest(signal, now));
             let cutoff = damaged
                 .signal
                 .map_or(cutoffs[0].min(cutoffs[1]), |s| cutoffs[s as usize]);

@@ -6,6 +6,7 @@
 //! that change something is owned by one thread.
 
 mod catalogue;
+mod classes;
 mod config;
 #[cfg(test)]
 mod corrupt_tests;
@@ -30,6 +31,8 @@ mod open;
 pub(crate) mod partition;
 mod prune;
 mod retention;
+#[cfg(test)]
+mod retention_days_tests;
 mod rewrite;
 mod sealer;
 pub(crate) mod segment;
@@ -59,7 +62,7 @@ pub(crate) use prune::{LogColumns, LogPrune, Needle, SpanAsk, SpanColumns, SpanP
 pub(crate) use snapshot::{Snapshot, Summaries};
 pub(crate) use stats::Stats;
 pub(crate) use unit::{LogUnit, Looked, SpanUnit};
-pub(crate) use verify::verify;
+pub(crate) use verify::{Verified, survey, verify};
 pub(crate) use wal::frame::Encoding;
 #[cfg(feature = "internals")]
 pub(crate) use wal::{replay_alone, with_right_checksums};

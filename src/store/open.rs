@@ -3,15 +3,16 @@
 //! segments hold already. Safe to be cut off at any point and done again.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use redb::Database;
 
 use super::catalogue::{Catalogue, Content, Damaged, Edit, Key, SEGMENT_SUFFIX, SegmentRow};
+use super::classes::Classes;
 use super::config::Config;
-use super::disk::{Disk, Lock, TMP_SUFFIX};
+use super::disk::{Disk, Entry, Lock, TMP_SUFFIX};
 use super::erase;
 use super::error::StoreError;
 use super::head::AllHeads;
@@ -81,6 +82,14 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         ..Recovery::default()
     };
     let rules = erase::reload(&disk, &config, &catalogue, &content.deletions, now)?;
+    let known = (&content.classes, &content.segments[..]);
+    let (classes, new) = Classes::assign(&config.retention, known.0, known.1);
+    if !new.is_empty() {
+        catalogue.apply(&Edit {
+            classes: new,
+            ..Edit::default()
+        })?;
+    }
     let segments = open_segments(&disk, &dir, &catalogue, &content, &mut recovery)?;
     let live = Live {
         heads: AllHeads {
@@ -97,6 +106,7 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         disk,
         config,
         catalogue,
+        classes,
         lock,
         live,
         next_segment,
@@ -176,40 +186,60 @@ fn open_catalogue(disk: &Disk, path: &Path) -> Result<Catalogue, StoreError> {
     }
 }
 
-/// Deletes segment files that the catalogue does not name and unfinished ones, and directories left
-/// empty. Only names that the store gives itself are touched.
-fn delete_strays(disk: &Disk, dir: &Path, content: &Content) -> Result<u64, StoreError> {
+/// Segment files that the catalogue does not name, and unfinished ones. Only names that the store
+/// gives itself count.
+pub(super) fn strays(
+    disk: &Disk,
+    dir: &Path,
+    content: &Content,
+) -> Result<Vec<PathBuf>, StoreError> {
     let named: BTreeSet<String> = content.segments.iter().map(SegmentRow::path).collect();
-    let mut deleted = 0;
+    let mut strays = Vec::new();
+    for path in segment_files(disk, dir)? {
+        if !named.contains(&path) {
+            strays.push(dir.join(path));
+        }
+    }
+    Ok(strays)
+}
+
+/// Every segment file by its path below the data directory, finished or not.
+pub(super) fn segment_files(disk: &Disk, dir: &Path) -> Result<Vec<String>, StoreError> {
+    let mut files = Vec::new();
     for signal in Signal::ALL {
         let signal_dir = dir.join(signal.name());
-        for partition in list(disk, &signal_dir)? {
-            let partition_dir = signal_dir.join(&partition.name);
-            if !partition.is_dir {
-                continue;
-            }
-            let mut left = 0;
-            for file in list(disk, &partition_dir)? {
-                let path = format!("{}/{}/{}", signal.name(), partition.name, file.name);
-                if file.is_dir || !is_segment_name(&file.name) || named.contains(&path) {
-                    left += 1;
-                    continue;
-                }
-                let path = partition_dir.join(&file.name);
-                disk.remove(&path)
+        for partition in list(disk, &signal_dir)?.iter().filter(|e| e.is_dir) {
+            let entries = list(disk, &signal_dir.join(&partition.name))?;
+            let ours = entries
+                .iter()
+                .filter(|e| !e.is_dir && is_segment_name(&e.name));
+            let path = |file: &Entry| format!("{}/{}/{}", signal.name(), partition.name, file.name);
+            files.extend(ours.map(path));
+        }
+    }
+    Ok(files)
+}
+
+/// Deletes stray files, and the directories of partitions that are empty.
+fn delete_strays(disk: &Disk, dir: &Path, content: &Content) -> Result<u64, StoreError> {
+    let strays = strays(disk, dir, content)?;
+    for path in &strays {
+        disk.remove(path).map_err(StoreError::io("remove", path))?;
+    }
+    for signal in Signal::ALL {
+        let signal_dir = dir.join(signal.name());
+        for partition in list(disk, &signal_dir)?.iter().filter(|e| e.is_dir) {
+            let path = signal_dir.join(&partition.name);
+            if list(disk, &path)?.is_empty() {
+                disk.remove_dir(&path)
                     .map_err(StoreError::io("remove", &path))?;
-                deleted += 1;
-            }
-            if left == 0 {
-                disk.remove_dir(&partition_dir)
-                    .map_err(StoreError::io("remove", &partition_dir))?;
             }
         }
     }
-    Ok(deleted)
+    Ok(strays.len() as u64)
 }
 
-fn list(disk: &Disk, dir: &Path) -> Result<Vec<super::disk::Entry>, StoreError> {
+fn list(disk: &Disk, dir: &Path) -> Result<Vec<Entry>, StoreError> {
     disk.list(dir).map_err(StoreError::io("list", dir))
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Span {
     Hour,
 }
 
-/// Which retention a partition is under. There is one class so far; per-service retention is another.
+/// Which retention a partition is under: 0 the general one, others that of a service (`classes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RetentionClass(pub(crate) u8);
 

@@ -44,12 +44,15 @@ fn rows() -> impl Strategy<Value = Vec<SegmentRow>> {
     })
 }
 
+use super::super::config::Retention;
+
 fn policy(traces_hours: u64, logs_hours: u64) -> Retention {
     let hours = |n| Some(Duration::from_secs(n * 3600));
     Retention {
         traces: hours(traces_hours),
         logs: hours(logs_hours),
         max_bytes: None,
+        services: Vec::new(),
     }
 }
 
@@ -60,7 +63,7 @@ proptest! {
     ) {
         let now = START.saturating_add(now * HOUR);
         let policy = policy(traces, logs);
-        let dropped = past_age(&rows, now, &policy);
+        let dropped = past_age(&rows, |row| policy.cutoff(row.signal, now));
         for row in &rows {
             let of_partition = rows
                 .iter()
@@ -102,7 +105,10 @@ proptest! {
 fn check_guard(looks: &[(u64, &str)], dropped_percent: u64) {
     let mut guard = ClockGuard::new(Timestamp(0));
     for (hours_times_ten, expect) in looks {
-        guard.look(START.saturating_add(hours_times_ten * HOUR / 10));
+        guard.look(
+            START.saturating_add(hours_times_ten * HOUR / 10),
+            Timestamp(0),
+        );
         let allowed = guard.allows(dropped_percent, 100);
         assert_eq!(
             if allowed { "drops" } else { "holds" },
@@ -128,6 +134,63 @@ fn small_drops_go_on_after_a_jump_and_a_jump_back_starts_anew() {
         &[(240, "drops"), (0, "holds"), (240, "holds"), (245, "holds")],
         90,
     );
+}
+
+/// Whether nearly everything may go after a gap before the first look; then at the next looks, each
+/// with a stamp of a sender in hours from the clock.
+#[track_caller]
+fn check_stop(gap_hours: i64, stamps: &[(i64, &str)]) {
+    let hours = |at: Timestamp, n: i64| Timestamp(at.0.wrapping_add_signed(n * HOUR as i64));
+    let now = hours(START, gap_hours);
+    let mut guard = ClockGuard::new(START);
+    guard.look(now, Timestamp(0));
+    assert!(gap_hours.abs() <= 1 || !guard.allows(90, 100));
+    for (step, (stamp, expect)) in stamps.iter().enumerate() {
+        let now = now.saturating_add(step as u64 * HOUR / 60);
+        guard.look(now, hours(now, *stamp));
+        let state = if guard.allows(90, 100) {
+            "drops"
+        } else {
+            "holds"
+        };
+        assert_eq!(state, *expect, "look {step}");
+    }
+}
+
+#[test]
+fn weekend_of_rest_holds_nothing_back_once_senders_agree_with_the_clock() {
+    check_stop(
+        60,
+        &[(-60, "holds"), (-60, "holds"), (0, "drops"), (0, "drops")],
+    );
+    check_stop(1, &[(-1, "drops")]);
+}
+
+#[test]
+fn wrong_clock_at_a_start_is_not_proven_by_senders_of_the_same_machine() {
+    check_stop(10 * 365 * 24, &[(0, "holds"), (0, "holds")]);
+    check_stop(-48, &[(0, "holds")]);
+    // While running, nobody's word is enough.
+    let mut guard = ClockGuard::new(START);
+    guard.look(START, START);
+    let later = START.saturating_add(48 * HOUR);
+    guard.look(later, later);
+    assert!(!guard.allows(21, 100) && guard.allows(20, 100));
+    guard.look(later.saturating_add(HOUR / 2), later);
+    assert!(!guard.allows(21, 100));
+}
+
+#[test]
+fn wild_clocks_make_a_bounded_number_of_partitions() {
+    let days = |n: u64| Timestamp(n * NANOS_PER_DAY + 5);
+    let times: Vec<Timestamp> = (0..500).map(days).collect();
+    let floor = partition_floor(&times, Span::Day);
+    assert_eq!(floor, Timestamp(436 * NANOS_PER_DAY));
+    let kept = times.iter().map(|at| (*at).max(floor).0 / NANOS_PER_DAY);
+    let partitions: BTreeSet<u64> = kept.collect();
+    assert_eq!(partitions.len(), PARTITIONS_PER_SEAL_MAX);
+    assert_eq!(partition_floor(&times[..9], Span::Day), Timestamp(0));
+    assert_eq!(partition_floor(&[], Span::Hour), Timestamp(0));
 }
 
 #[test]

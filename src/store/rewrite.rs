@@ -2,11 +2,13 @@
 //! stays of a segment back into requests, so that it is sealed like anything that comes in and no
 //! dictionary, token or summary of the old file lives on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::deletion::Tally;
+use super::head::Entry;
 use super::hide::Rule;
-use super::partition::Partition;
+use super::partition::{Partition, RetentionClass};
 use super::segment::{self, Sealed};
 use crate::model::chunk::{Chunk, Request};
 use crate::model::otlp::Scratch;
@@ -74,6 +76,27 @@ fn with_entries<E>(chunk: Arc<Chunk<E>>, entries: Vec<E>) -> Arc<Chunk<E>> {
         groups: chunk.groups.clone(),
         entries,
     })
+}
+
+/// The request by retention class of its services: requests with some of its records each.
+pub(super) fn by_class<E: Entry + Copy>(
+    chunk: Arc<Chunk<E>>,
+    class_of: &dyn Fn(&str) -> RetentionClass,
+) -> Vec<(RetentionClass, Arc<Chunk<E>>)> {
+    let groups = chunk.group_views().expect(PARSED);
+    let of_groups = groups
+        .iter()
+        .map(|group| class_of(group.resource.service()));
+    let classes: Vec<RetentionClass> = of_groups.collect();
+    drop(groups);
+    let distinct: BTreeSet<RetentionClass> = classes.iter().copied().collect();
+    let mut parts = Vec::with_capacity(distinct.len());
+    for class in distinct {
+        let is_of = |entry: &&E| classes[entry.group() as usize] == class;
+        let entries = chunk.entries.iter().filter(is_of).copied().collect();
+        parts.push((class, with_entries(chunk.clone(), entries)));
+    }
+    parts
 }
 
 /// Records of one signal and project on their way from one segment to another.

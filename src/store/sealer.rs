@@ -18,7 +18,7 @@ use super::retention;
 use super::segment::Sealed;
 use super::segments::{self, SealedHead, Segment};
 use super::shared::Shared;
-use crate::model::{ProjectId, Signal};
+use crate::model::{ProjectId, Signal, Timestamp};
 
 /// How long the sealer sleeps when nothing wakes it; also how soon it tries again on a full disk.
 const SEALER_NAP: Duration = Duration::from_secs(1);
@@ -72,13 +72,18 @@ impl Sealer {
     fn publish(&mut self, head: &SealedHead) -> Result<(), StoreError> {
         let shared = &self.shared;
         let span = self.partition_span();
-        let class = RetentionClass::default();
+        let floor = partition_floor(head, span);
         let rules = shared.live().rules.clone();
         let veil = hide::of_head(&rules, signal(head), cleared(head)).unwrap_or_default();
         let newest = rules.last().map_or(0, |rule| rule.number);
         let (mut tally, at_once) = (Tally::default(), newest.max(cleared(head)));
-        let sealed = segments::encode(head, &veil, &mut tally, &|at| {
-            Partition::of(at, span, class)
+        let class_of = |service: &str| shared.classes.of(service);
+        let class_of: Option<&dyn Fn(&str) -> RetentionClass> = match shared.classes.is_empty() {
+            true => None,
+            false => Some(&class_of),
+        };
+        let sealed = segments::encode(head, &veil, &mut tally, class_of, &|at, class| {
+            Partition::of(at.max(floor), span, class)
         });
         let mut opened = Vec::with_capacity(sealed.len());
         for (project, sealed) in &sealed {
@@ -166,6 +171,14 @@ fn signal(head: &SealedHead) -> Signal {
     match head {
         SealedHead::Logs(_) => Signal::Logs,
         SealedHead::Traces(_) => Signal::Traces,
+    }
+}
+
+/// Nothing of a head is put into an older partition than this one's.
+fn partition_floor(head: &SealedHead, span: Span) -> Timestamp {
+    match head {
+        SealedHead::Logs(head) => retention::partition_floor(&head.times(), span),
+        SealedHead::Traces(head) => retention::partition_floor(&head.times(), span),
     }
 }
 

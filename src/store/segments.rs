@@ -1,6 +1,6 @@
 //! The published segments as readers and merges use them, and the one place that calls the formats.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::disk::File;
 use super::error::StoreError;
 use super::head::Head;
 use super::hide::{self, Rule};
-use super::partition::Partition;
+use super::partition::{Partition, RetentionClass};
 use super::prune::{LogPrune, SpanPrune};
 use super::rewrite;
 use super::segment::{self, LogBlock, LogSegment, Sealed, SegmentFacts, SpanBlock, SpanSegment};
@@ -289,49 +289,62 @@ pub(super) enum SealedHead {
     Traces(Arc<Head<SpanEntry>>),
 }
 
+/// The retention class of a service.
+type ClassOf<'f> = Option<&'f dyn Fn(&str) -> RetentionClass>;
+
 /// Encodes a head without what `veil` hides, which is counted: one segment per project and partition
-/// it touches.
+/// it touches. Without `class_of` all services are of one class.
 pub(super) fn encode(
     head: &SealedHead,
     veil: &[Rule],
     tally: &mut Tally,
-    partition: &dyn Fn(Timestamp) -> Partition,
+    class_of: ClassOf<'_>,
+    partition: &dyn Fn(Timestamp, RetentionClass) -> Partition,
 ) -> Vec<(ProjectId, Sealed)> {
     match head {
         SealedHead::Logs(head) => {
             let keep = |chunk| rewrite::logs_without(chunk, veil, tally);
-            by_project(head, keep, |chunks| segment::seal_logs(chunks, partition))
+            by_home(head, keep, class_of, |chunks, class| {
+                segment::seal_logs(chunks, |at| partition(at, class))
+            })
         }
         SealedHead::Traces(head) => {
             let keep = |chunk| rewrite::spans_without(chunk, veil, tally);
-            by_project(head, keep, |chunks| segment::seal_spans(chunks, partition))
+            by_home(head, keep, class_of, |chunks, class| {
+                segment::seal_spans(chunks, |at| partition(at, class))
+            })
         }
     }
 }
 
-/// Projects never share a segment, so that separating them needs no rewriting.
-fn by_project<E: super::head::Entry>(
+/// Projects never share a segment, so that separating them needs no rewriting; nor do retention
+/// classes, so that each goes with its partitions.
+fn by_home<E: super::head::Entry + Copy>(
     head: &Head<E>,
     keep: impl FnMut(Arc<Chunk<E>>) -> Arc<Chunk<E>>,
-    seal: impl Fn(&[Arc<Chunk<E>>]) -> Vec<Sealed>,
+    class_of: ClassOf<'_>,
+    seal: impl Fn(&[Arc<Chunk<E>>], RetentionClass) -> Vec<Sealed>,
 ) -> Vec<(ProjectId, Sealed)> {
-    let mut chunks: Vec<Arc<Chunk<E>>> = head
-        .groups()
-        .iter()
-        .flat_map(|group| group.chunks.iter().cloned())
-        .map(keep)
-        .collect();
-    // Stable: requests of one project stay in the order of arrival.
-    chunks.sort_by_key(|chunk| chunk.request.project);
-    chunks
-        .chunk_by(|a, b| a.request.project == b.request.project)
-        .flat_map(|chunks| {
-            let project = chunks[0].request.project;
-            seal(chunks)
-                .into_iter()
-                .map(move |sealed| (project, sealed))
-        })
-        .collect()
+    type Home = (ProjectId, RetentionClass);
+    let mut homes: BTreeMap<Home, Vec<Arc<Chunk<E>>>> = BTreeMap::new();
+    let groups = head.groups();
+    let chunks = groups.iter().flat_map(|group| group.chunks.iter().cloned());
+    // Requests of one home stay in the order of arrival.
+    for chunk in chunks.map(keep) {
+        let parts = match class_of {
+            Some(class_of) => rewrite::by_class(chunk, class_of),
+            None => vec![(RetentionClass::default(), chunk)],
+        };
+        for (class, part) in parts {
+            let home = (part.request.project, class);
+            homes.entry(home).or_default().push(part);
+        }
+    }
+    let sealed = homes.iter().flat_map(|((project, class), chunks)| {
+        let sealed = seal(chunks, *class).into_iter();
+        sealed.map(move |sealed| (*project, sealed))
+    });
+    sealed.collect()
 }
 
 /// Writes the records of several segments of one signal as one segment.

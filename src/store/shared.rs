@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, Watermarks};
+use super::classes::Classes;
 use super::config::Config;
 use super::disk::{Disk, Lock};
 use super::error::StoreError;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) disk: Disk,
     pub(super) config: Config,
     pub(super) catalogue: Catalogue,
+    pub(super) classes: Classes,
     /// Guards `Live`; held for pushes and for copying references, never across I/O.
     live: Mutex<Live>,
     /// A head waits for the sealer, the sealer has made room, or the store is closing.
@@ -51,6 +53,8 @@ pub(super) struct Shared {
     /// Done: closed files of the log have only frames from this sequence on.
     pub(super) removed_below: AtomicU64,
     pub(super) next_deletion: AtomicU64,
+    /// The newest stamp of a record accepted since the start, as its sender's clock says.
+    pub(super) newest_stamp: AtomicU64,
     now: AtomicU64,
     poisoned: AtomicBool,
     /// Free bytes when there were too few; `u64::MAX` when there are enough.
@@ -67,6 +71,7 @@ impl Shared {
         disk: Disk,
         config: Config,
         catalogue: Catalogue,
+        classes: Classes,
         lock: Lock,
         live: Live,
         next_segment: u64,
@@ -76,6 +81,7 @@ impl Shared {
             disk,
             config,
             catalogue,
+            classes,
             live: Mutex::new(live),
             changed: Condvar::new(),
             next_segment: AtomicU64::new(next_segment),
@@ -86,6 +92,7 @@ impl Shared {
             wal_syncs: AtomicU64::new(0),
             removed_below: AtomicU64::new(0),
             next_deletion: AtomicU64::new(1),
+            newest_stamp: AtomicU64::new(0),
             now: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             full_at: AtomicU64::new(NOT_FULL),
@@ -332,8 +339,13 @@ impl Shared {
             (heads.logs.groups(), heads.traces.groups(), kept.0, kept.1)
         };
         let retention = &self.config.retention;
+        let mut rules = rules;
+        if !self.classes.is_empty() {
+            let of_services = self.classes.rules(retention, now);
+            rules = rules.iter().cloned().chain(of_services).collect();
+        }
         Snapshot {
-            cutoffs: Signal::ALL.map(|signal| retention.cutoff(signal, now)),
+            cutoffs: Signal::ALL.map(|signal| retention.oldest(signal, now)),
             logs: logs.into(),
             traces: traces.into(),
             segments,

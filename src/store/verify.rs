@@ -7,9 +7,11 @@ use super::catalogue::{Catalogue, SegmentRow};
 use super::deletion;
 use super::disk::Disk;
 use super::error::StoreError;
-use super::open::CATALOGUE;
+use super::open::{self, CATALOGUE};
+use super::segment::{LogSegment, SpanSegment};
 use super::segments::Segment;
 use super::wal::{file_number, replay};
+use crate::model::Signal;
 
 /// What a check has read and found.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(crate) struct Verified {
     pub(crate) bytes: u64,
     pub(crate) log_files: u64,
     pub(crate) log_frames: u64,
+    /// Files that the catalogue does not name: left over by a kill, gone at the next start.
+    pub(crate) strays: u64,
     /// One line per problem, naming the file and the place in it.
     pub(crate) problems: Vec<String>,
 }
@@ -40,7 +44,10 @@ pub(crate) fn verify(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
             dir: dir.to_owned(),
         })?;
     let content = Catalogue::open(disk, &catalogue_path)?.read(&catalogue_path)?;
-    let mut found = Verified::default();
+    let mut found = Verified {
+        strays: open::strays(disk, dir, &content)?.len() as u64,
+        ..Verified::default()
+    };
     for row in &content.segments {
         match verify_segment(disk, dir, row) {
             Ok(()) => {
@@ -82,4 +89,35 @@ fn verify_segment(disk: &Disk, dir: &Path, row: &SegmentRow) -> Result<(), Store
     let path = dir.join(row.path());
     let file = disk.open(&path).map_err(StoreError::io("open", &path))?;
     Segment::open(file, row.clone())?.verify()
+}
+
+/// What of a data directory is whole without its catalogue: segments know themselves what they are.
+/// For a person who has to decide what to do about a damaged one.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub(crate) fn survey(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
+    let mut found = Verified::default();
+    for name in open::segment_files(disk, dir)? {
+        let path = dir.join(&name);
+        let opened = disk.open(&path).map_err(StoreError::io("open", &path));
+        let whole = opened.and_then(|file| {
+            if name.starts_with(Signal::Logs.name()) {
+                let segment = LogSegment::open(file)?;
+                segment.verify().map(|()| segment.facts())
+            } else {
+                let segment = SpanSegment::open(file)?;
+                segment.verify().map(|()| segment.facts())
+            }
+        });
+        match whole {
+            Ok(facts) => {
+                found.segments += 1;
+                found.records += facts.rows;
+                found.bytes += facts.bytes;
+            }
+            Err(e) => found.problems.push(e.to_string()),
+        }
+    }
+    Ok(found)
 }

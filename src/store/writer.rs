@@ -57,6 +57,25 @@ impl Batch {
         }
     }
 
+    /// The newest stamp that its sender gave to a record; 0: there is none. Records without one, or
+    /// with one far in the future, stand where they arrived and tell nothing.
+    fn newest_stamp(&self) -> Timestamp {
+        fn newest(received: Timestamp, places: impl Iterator<Item = Timestamp>) -> Timestamp {
+            let own = places.filter(|at| *at != received);
+            own.max().unwrap_or_default()
+        }
+        match &self.chunk {
+            BatchChunk::Logs(chunk) => {
+                let places = chunk.entries.iter().map(|entry| entry.at);
+                newest(chunk.request.received, places)
+            }
+            BatchChunk::Traces(chunk) => {
+                let places = chunk.entries.iter().map(|entry| entry.at);
+                newest(chunk.request.received, places)
+            }
+        }
+    }
+
     fn record(&self) -> Record<'_> {
         let (signal, request) = match &self.chunk {
             BatchChunk::Logs(chunk) => (Signal::Logs, &chunk.request),
@@ -119,6 +138,8 @@ impl Writer {
         };
         let now = batch.record().received;
         self.bytes_since_check += batch.record().payload.len() as u64;
+        let stamp = batch.newest_stamp().0;
+        self.shared.newest_stamp.fetch_max(stamp, Ordering::Relaxed);
         let due = self.shared.push(batch, sequence, now);
         if let Some(signal) = due {
             self.seal(signal)?;
@@ -192,6 +213,8 @@ impl Writer {
             before: deletion.before,
             range: deletion.range,
             condition: Arc::new(condition.only(deletion.signals)),
+            signal: None,
+            spared: Arc::default(),
         });
         Ok(deletion)
     }

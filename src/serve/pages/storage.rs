@@ -35,6 +35,14 @@ pub(crate) struct SignalRow {
     pub(crate) retention: String,
 }
 
+/// Services with a retention of their own.
+fn own_retention(settings: &Settings) -> String {
+    match settings.retention_services.to_string() {
+        none if none.is_empty() => "no service".to_owned(),
+        services => services.replace(',', ", "),
+    }
+}
+
 impl StorageView {
     pub(crate) fn new(stats: &Stats, settings: &Settings, zone: &Zone) -> StorageView {
         let kept = |signal| match signal {
@@ -72,6 +80,7 @@ impl StorageView {
             signals: signals.collect(),
             facts: vec![
                 ("segments", format::bytes(segments)),
+                ("kept for another time", own_retention(settings)),
                 ("write-ahead log", format::bytes(stats.wal_bytes)),
                 ("free on the volume", format::bytes(stats.disk_free)),
                 ("ingest stops below", format::bytes(stats.disk_free_min)),
