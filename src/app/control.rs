@@ -85,9 +85,10 @@ pub(super) fn create_token(settings: &Settings, name: &str, scope: &str) -> Resu
                 .ok_or_else(|| Stop::Failed("the server's answer has no token".into()))?
         }
         None => {
-            let made = offline(settings)?
-                .access
-                .create_token(name, scopes, Clock::System.now());
+            let made =
+                offline(settings)?
+                    .access
+                    .create_token_now(name, scopes, Clock::System.now());
             made.map_err(|e| Stop::Failed(e.to_string()))?.secret
         }
     };

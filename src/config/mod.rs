@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use table::{SETTINGS, Settings};
-pub(crate) use values::{AccessMode, IngestAccess};
+pub(crate) use values::{AccessMode, ClientHeader, IngestAccess};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

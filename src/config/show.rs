@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::values::{AccessMode, Auto, Count, IngestAccess, Secret, Text, Url};
+use super::values::{AccessMode, Auto, ClientHeader, Count, IngestAccess, Secret, Text, Url};
 use crate::ingest::{Durability, Redact};
 
 impl<T: fmt::Display> fmt::Display for Auto<T> {
@@ -53,6 +53,15 @@ impl fmt::Display for AccessMode {
         f.write_str(match self {
             AccessMode::Auto => "auto",
             AccessMode::None => "none",
+        })
+    }
+}
+
+impl fmt::Display for ClientHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClientHeader::ForwardedFor => "x-forwarded-for",
+            ClientHeader::FlyClientIp => "fly-client-ip",
         })
     }
 }

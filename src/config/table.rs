@@ -3,10 +3,10 @@
 
 use super::link::TraceLink;
 use super::values::{
-    AccessMode, Addr, Auto, Count, IngestAccess, Secret, ServicePeriods, Text, Url,
+    AccessMode, Addr, Auto, ClientHeader, Count, IngestAccess, Secret, ServicePeriods, Text, Url,
 };
 use crate::ingest::{Durability, Redact};
-use crate::units::{ByteSize, OrOff, Period};
+use crate::units::{ByteSize, Networks, OrOff, Period};
 
 /// One row of the table.
 pub(crate) struct Setting {
@@ -85,11 +85,6 @@ settings! {
     /// at most 32, `off` keeps for ever. Holds for what comes in from then on; a shorter time also hides
     /// what is there.
     "retention.services" = retention_services: ServicePeriods = "";
-    /// How long samples are kept. Takes effect with metrics; accepted so that one file serves later versions too.
-    "retention.metrics" = retention_metrics: OrOff<Period> = "30d";
-    /// How long issues are kept. Takes effect with issues; accepted so that one file serves later versions too.
-    "retention.issues" = retention_issues: OrOff<Period> = "90d";
-
     /// Bytes of all segments; the oldest go first. `auto` is what the volume has room for.
     "retention.max_bytes" = retention_max_bytes: Auto<ByteSize> = "auto";
 
@@ -130,11 +125,20 @@ settings! {
     /// A token that senders may use (scope ingest) besides those made in the settings page: at least
     /// 32 characters, for platforms that hand secrets over as environment.
     @secret "auth.ingest_token" = auth_ingest_token: Secret = "";
+
+    /// Networks of the proxies in front of watchpost, as in `10.0.0.0/8, fd00::/8`. Only they are
+    /// believed about whom they pass on; without it everybody behind a proxy shares one count of
+    /// wrong passwords.
+    "net.trusted_proxies" = net_trusted_proxies: Networks = "";
+    /// Where a trusted proxy writes its client's address: `x-forwarded-for`, or `fly-client-ip` on Fly.io.
+    "net.client_ip_header" = net_client_ip_header: ClientHeader = "x-forwarded-for";
 }
 
 /// Settings of the design whose subject this version does not have yet: known, so that the error
 /// can say so, and refused, because accepting them would promise something.
 const LATER: &[(&str, &str)] = &[
+    ("retention.metrics", "metrics"),
+    ("retention.issues", "issues"),
     ("limits.active_series", "metrics"),
     ("scrape.", "metrics"),
     ("alert.", "alerts"),

@@ -92,6 +92,15 @@ impl fmt::Display for ServicePeriods {
     }
 }
 
+/// `net.client_ip_header`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientHeader {
+    /// `X-Forwarded-For`: a list to which each proxy adds.
+    ForwardedFor,
+    /// `Fly-Client-IP`: one address, which Fly's proxy writes anew.
+    FlyClientIp,
+}
+
 /// A closed set of words, for one error text and one place that prints.
 macro_rules! words {
     ($type:ty, $($word:literal => $value:expr),+) => {
@@ -110,6 +119,7 @@ macro_rules! words {
 
 words!(Durability, "fast" => Durability::Fast, "sync" => Durability::Sync);
 words!(AccessMode, "auto" => AccessMode::Auto, "none" => AccessMode::None);
+words!(ClientHeader, "x-forwarded-for" => ClientHeader::ForwardedFor, "fly-client-ip" => ClientHeader::FlyClientIp);
 words!(IngestAccess, "auto" => IngestAccess::Auto, "open" => IngestAccess::Open, "token" => IngestAccess::Token);
 
 impl FromStr for Addr {

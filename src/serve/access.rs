@@ -3,6 +3,7 @@
 //! Secrets exist in the clear only in the request that carries them: what is kept is a hash, and
 //! comparisons take the same time wherever they differ. Must never log a credential.
 
+mod client;
 mod guard;
 mod host;
 mod login;
@@ -26,6 +27,7 @@ pub(crate) use secret::{Scopes, hex, random_number, random_text};
 use crate::config::{AccessMode, IngestAccess, Settings};
 use crate::model::Timestamp;
 use crate::store::meta::{self, MetaError, SessionRow, TokenRow};
+use client::Proxies;
 
 /// A set-up link works this long, once.
 const SETUP_LIFE: Duration = Duration::from_secs(3600);
@@ -45,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) ingest: IngestAccess,
     pub(crate) external_url: Option<String>,
     pub(crate) ingest_token: Option<String>,
+    pub(crate) proxies: Proxies,
 }
 
 impl Config {
@@ -54,6 +57,10 @@ impl Config {
             ingest: settings.auth_ingest,
             external_url: settings.external_url.0.clone(),
             ingest_token: settings.auth_ingest_token.0.clone(),
+            proxies: Proxies {
+                trusted: settings.net_trusted_proxies.clone(),
+                header: settings.net_client_ip_header,
+            },
         }
     }
 }
@@ -72,6 +79,9 @@ pub(crate) struct Access {
     control: [u8; 32],
     /// Guards the set-up code: taken out by the request that uses it.
     setup: Mutex<Option<Setup>>,
+    /// When each session was last written as seen: of many requests at once one writes. Guards the
+    /// map; held for a look-up.
+    touched: Mutex<HashMap<[u8; 32], Timestamp>>,
     attempts: login::Attempts,
     hashing: password::Hashing,
     start: start_token::StartTokens,
@@ -110,6 +120,7 @@ impl Access {
             control: secret::digest(control),
             tokens: ArcSwap::from_pointee(tokens),
             setup: Mutex::new(None),
+            touched: Mutex::default(),
             attempts: login::Attempts::default(),
             hashing: password::Hashing::new(),
             start: start_token::StartTokens::default(),
@@ -120,6 +131,17 @@ impl Access {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Runs one transaction on a blocking thread: it waits for the disk, and no thread that serves
+    /// sockets may.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&redb::Database) -> Result<T, MetaError> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        let database = self.database.clone();
+        let done = tokio::task::spawn_blocking(move || work(&database));
+        done.await.expect("small transactions do not panic")
     }
 
     /// Whether pages and APIs are open to whoever connects to a listener on `ip`.
@@ -148,32 +170,40 @@ impl Access {
     }
 
     /// Makes a token. The name is for people: which service or person uses it.
-    pub(crate) fn create_token(
+    pub(crate) async fn create_token(
         &self,
         name: &str,
         scopes: Scopes,
         now: Timestamp,
     ) -> Result<NewToken, AccessError> {
-        let name = checked_name(name)?;
-        let secret = secret::new_token(scopes);
-        let hash = secret::digest(&secret);
-        let row = TokenRow {
-            id: secret::token_id(&hash),
-            name,
-            scopes: scopes.bits(),
-            hash,
-            created_ns: now.0,
-        };
-        meta::put_token(&self.database, &row)?;
+        let made = new_token(name, scopes, now)?;
+        let row = made.row.clone();
+        self.on_disk(move |database| meta::put_token(database, &row))
+            .await?;
         self.change_tokens(|tokens| {
-            tokens.insert(row.id.clone(), row.clone());
+            tokens.insert(made.row.id.clone(), made.row.clone());
         });
-        Ok(NewToken { row, secret })
+        Ok(made)
+    }
+
+    /// The same on this thread, for the command line.
+    pub(crate) fn create_token_now(
+        &self,
+        name: &str,
+        scopes: Scopes,
+        now: Timestamp,
+    ) -> Result<NewToken, AccessError> {
+        let made = new_token(name, scopes, now)?;
+        meta::put_token(&self.database, &made.row)?;
+        Ok(made)
     }
 
     /// Revokes a token, from the next request on; false when there is none of that id.
-    pub(crate) fn revoke_token(&self, id: &str) -> Result<bool, AccessError> {
-        let found = meta::delete_token(&self.database, id)?;
+    pub(crate) async fn revoke_token(&self, id: &str) -> Result<bool, AccessError> {
+        let wanted = id.to_owned();
+        let found = self
+            .on_disk(move |database| meta::delete_token(database, &wanted))
+            .await?;
         self.change_tokens(|tokens| {
             tokens.remove(id);
         });
@@ -223,55 +253,68 @@ impl Access {
     }
 
     /// The account of a session cookie, if it still holds.
-    fn session_caller(&self, cookie: &str, now: Timestamp) -> Result<Option<Caller>, MetaError> {
+    async fn session_caller(
+        &self,
+        cookie: &str,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, MetaError> {
         let hash = secret::digest(cookie);
-        let Some(row) = meta::session(&self.database, &hash)? else {
+        let found = self.on_disk(move |database| {
+            let Some(row) = meta::session(database, &hash)? else {
+                return Ok(None);
+            };
+            let idle_ns = now.0.saturating_sub(row.seen_ns);
+            let age_ns = now.0.saturating_sub(row.created_ns);
+            if idle_ns > nanos(SESSION_IDLE) || age_ns > nanos(SESSION_LIFE) {
+                meta::delete_session(database, &hash)?;
+                return Ok(None);
+            }
+            Ok(Some((row.user, idle_ns)))
+        });
+        let Some((name, idle_ns)) = found.await? else {
             return Ok(None);
         };
-        let idle_ns = now.0.saturating_sub(row.seen_ns);
-        let age_ns = now.0.saturating_sub(row.created_ns);
-        if idle_ns > nanos(SESSION_IDLE) || age_ns > nanos(SESSION_LIFE) {
-            meta::delete_session(&self.database, &hash)?;
-            return Ok(None);
+        if idle_ns > nanos(SESSION_TOUCH) && self.is_first_touch(hash, now) {
+            self.on_disk(move |database| meta::touch_session(database, &hash, now.0))
+                .await?;
         }
-        if idle_ns > nanos(SESSION_TOUCH) {
-            self.keep_session(
-                &SessionRow {
-                    seen_ns: now.0,
-                    ..row.clone()
-                },
-                now,
-            )?;
-        }
-        Ok(Some(Caller::User { name: row.user }))
+        Ok(Some(Caller::User { name }))
     }
 
-    fn keep_session(&self, row: &SessionRow, now: Timestamp) -> Result<(), MetaError> {
-        meta::put_session(
-            &self.database,
-            row,
-            now.0.saturating_sub(nanos(SESSION_IDLE)),
-        )
+    /// Whether nobody else is writing that this session was seen.
+    fn is_first_touch(&self, hash: [u8; 32], now: Timestamp) -> bool {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |at: &Timestamp| now.0.abs_diff(at.0) <= nanos(SESSION_TOUCH);
+        if touched.get(&hash).is_some_and(lately) {
+            return false;
+        }
+        // At most one entry per session, and the table of sessions is bounded.
+        touched.retain(|_, at| lately(at));
+        touched.insert(hash, now);
+        true
     }
 
     /// Starts a session and returns the cookie's secret: always a new one, so that a cookie planted
     /// before the login is worth nothing.
-    fn start_session(&self, user: &str, now: Timestamp) -> Result<String, MetaError> {
+    async fn start_session(&self, user: &str, now: Timestamp) -> Result<String, MetaError> {
         let cookie = secret::random_text();
-        let hash = secret::digest(&cookie);
         let row = SessionRow {
-            hash,
+            hash: secret::digest(&cookie),
             user: user.to_owned(),
             created_ns: now.0,
             seen_ns: now.0,
         };
-        self.keep_session(&row, now)?;
+        let oldest_seen_ns = now.0.saturating_sub(nanos(SESSION_IDLE));
+        self.on_disk(move |database| meta::put_session(database, &row, oldest_seen_ns))
+            .await?;
         Ok(cookie)
     }
 
     /// Ends the session of a cookie; ending none is fine.
-    pub(crate) fn end_session(&self, cookie: &str) -> Result<(), MetaError> {
-        meta::delete_session(&self.database, &secret::digest(cookie))
+    pub(crate) async fn end_session(&self, cookie: &str) -> Result<(), MetaError> {
+        let hash = secret::digest(cookie);
+        self.on_disk(move |database| meta::delete_session(database, &hash))
+            .await
     }
 
     /// The name of the cookie: `__Host-` pins it to this host and to https.
@@ -346,6 +389,20 @@ impl std::fmt::Display for AccessError {
             AccessError::Meta(e) => e.fmt(f),
         }
     }
+}
+
+fn new_token(name: &str, scopes: Scopes, now: Timestamp) -> Result<NewToken, AccessError> {
+    let name = checked_name(name)?;
+    let secret = secret::new_token(scopes);
+    let hash = secret::digest(&secret);
+    let row = TokenRow {
+        id: secret::token_id(&hash),
+        name,
+        scopes: scopes.bits(),
+        hash,
+        created_ns: now.0,
+    };
+    Ok(NewToken { row, secret })
 }
 
 fn checked_name(name: &str) -> Result<String, AccessError> {

@@ -63,6 +63,7 @@ pub(crate) async fn form(
 pub(crate) async fn submit(
     State(app): State<Shared>,
     Extension(through): Extension<Through>,
+    headers: HeaderMap,
     page: PageRequest,
     Form(wanted): Form<Wanted>,
 ) -> Response {
@@ -74,6 +75,7 @@ pub(crate) async fn submit(
                 .login(
                     Attempt {
                         peer: through.peer.ip(),
+                        headers: &headers,
                         user,
                         password,
                     },
@@ -105,6 +107,7 @@ pub(crate) async fn leave(
     if let Some(secret) = cookie(&headers, app.access.cookie_name()) {
         app.access
             .end_session(secret)
+            .await
             .map_err(|e| Failure::internal("session not ended", &e))?;
     }
     Ok((

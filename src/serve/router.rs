@@ -5,7 +5,8 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::http::header;
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::CompressionLevel;
@@ -63,6 +64,7 @@ impl Routes {
         self.router
             .fallback(nothing_here)
             .layer(CatchPanicLayer::new())
+            .layer(from_fn_with_state(self.app.clone(), one_host))
             .with_state(self.app)
     }
 }
@@ -262,6 +264,18 @@ fn people(routes: Routes) -> Routes {
             "/trace/{id}/span/{span}",
             get(pages::trace::span),
         )
+}
+
+/// More than one `Host` is how one server is made to disagree with the proxy in front of it about
+/// what was asked: refused before anything looks at either (RFC 9112, section 3.2).
+async fn one_host(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    if request.headers().get_all(header::HOST).iter().count() < 2 {
+        return next.run(request).await;
+    }
+    let target = error::Target::of(&request);
+    let audience = target.audience_without_route();
+    let failure = Failure::bad_request("two_hosts", "the request has more than one Host header");
+    page::harden(failure.render(&app, audience, &target, ().into_response())).await
 }
 
 /// Unknown addresses, in the caller's language. Nothing is told that a known one would hide.

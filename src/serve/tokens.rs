@@ -75,7 +75,8 @@ pub(crate) async fn create(
         .map_err(|message: String| Failure::bad_request("bad_scope", message))?;
     let made = app
         .access
-        .create_token(&wanted.name, scopes, app.clock.now())?;
+        .create_token(&wanted.name, scopes, app.clock.now())
+        .await?;
     let view = TokenView::new(made.row, Some(made.secret));
     Ok((
         StatusCode::CREATED,
@@ -90,7 +91,7 @@ pub(crate) async fn revoke(
     State(app): State<Shared>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    match app.access.revoke_token(&id)? {
+    match app.access.revoke_token(&id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Failure::not_found(format!("no token {id:?}"))),
     }
@@ -123,6 +124,9 @@ impl From<LoginError> for Failure {
         match e {
             LoginError::Wrong => Failure::new(StatusCode::UNAUTHORIZED, "wrong_password", text),
             LoginError::Wait { seconds } => Failure::busy(text, seconds),
+            LoginError::Busy { seconds } => {
+                Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(seconds)
+            }
             LoginError::SetupOver => Failure::new(StatusCode::GONE, "setup_over", text)
                 .hint("restart the server for a new one"),
             LoginError::Invalid(message) => Failure::bad_request("invalid", message),

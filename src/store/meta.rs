@@ -201,7 +201,7 @@ pub(crate) fn session(db: &Database, hash: &[u8; 32]) -> Result<Option<SessionRo
     Ok(row)
 }
 
-/// Adds or touches a session and forgets those seen before `oldest_seen_ns`.
+/// Adds a session and forgets those seen before `oldest_seen_ns`.
 pub(crate) fn put_session(
     db: &Database,
     row: &SessionRow,
@@ -223,6 +223,22 @@ pub(crate) fn put_session(
             }
             let (hash, _) = oldest.expect("a table over its limit is not empty");
             table.remove(&hash)?;
+        }
+    }
+    Ok(txn.commit()?)
+}
+
+/// Notes that a session was used. One that has ended meanwhile stays ended.
+pub(crate) fn touch_session(db: &Database, hash: &[u8; 32], seen_ns: u64) -> Result<(), MetaError> {
+    let txn = db.begin_write()?;
+    {
+        let mut table = txn.open_table(SESSIONS)?;
+        let kept = table.get(hash)?.map(|row| {
+            let (user, created_ns, _) = row.value();
+            (user.to_owned(), created_ns)
+        });
+        if let Some((user, created_ns)) = kept {
+            table.insert(hash, (user.as_str(), created_ns, seen_ns))?;
         }
     }
     Ok(txn.commit()?)
@@ -365,7 +381,11 @@ mod tests {
         put_session(&db, &session_row(1, "ann", 10), 0).expect("put");
         put_session(&db, &session_row(2, "ann", 20), 15).expect("put");
         assert_eq!(session(&db, &[1; 32]).expect("read"), None);
+        touch_session(&db, &[2; 32], 30).expect("touch");
+        let touched = session(&db, &[2; 32]).expect("read");
+        assert_eq!(touched, Some(session_row(2, "ann", 30)));
         delete_session(&db, &[2; 32]).expect("delete");
+        touch_session(&db, &[2; 32], 40).expect("touch");
         assert_eq!(session(&db, &[2; 32]).expect("read"), None);
     }
 

@@ -3,9 +3,13 @@
 //! Printing never rounds: what is printed parses back to the same value (tests hold it). For
 //! numbers on pages, where three digits are enough, `serve` has its own formats.
 
+mod network;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+
+pub(crate) use network::Networks;
 
 /// A number of bytes: `"256MB"` is 256,000,000, `"1GiB"` is 1,073,741,824, `"4096"` is bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

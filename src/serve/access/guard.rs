@@ -4,13 +4,16 @@
 //! answers to any origin; everything else checks Host, and origin where something changes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::host::is_cross_site;
 use super::{Access, Scopes, secret};
@@ -18,6 +21,11 @@ use crate::model::Timestamp;
 use crate::observe::Metric;
 use crate::serve::error::{Failure, Target};
 use crate::serve::state::Shared;
+
+/// The longest body of a page or an API: a form of a few fields, the longest a password of 1 KiB.
+const FORM_BYTES_MAX: usize = 16 << 10;
+/// Time for it.
+const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Who may call a route. Every route names one (`Routes::at`), so a route without cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +112,12 @@ pub(crate) async fn guard(
     let target = Target::of(&request);
     let audience = target.audience(policy);
     let now = app.clock.now();
-    let mut response = match admit(&app.access, policy, &mut request, now) {
-        Ok(()) => next.run(request).await,
+    let mut response = match admit(&app.access, policy, &mut request, now).await {
+        Ok(()) if policy == Policy::Ingest => next.run(request).await,
+        Ok(()) => match with_body(request).await {
+            Ok(request) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        },
         Err(refused) => {
             if policy == Policy::Ingest {
                 app.note_refused_sender(&target, audience, &refused, now);
@@ -113,6 +125,9 @@ pub(crate) async fn guard(
             refused.into_response()
         }
     };
+    if policy != Policy::Ingest {
+        response = in_our_words(response).await;
+    }
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.render(&app, audience, &target, response);
     }
@@ -128,8 +143,70 @@ pub(crate) async fn guard(
     response
 }
 
+/// The framework refuses what it cannot read (a method, an address, a form) with bare text or with
+/// nothing; our callers get every refusal in one form.
+async fn in_our_words(response: Response) -> Response {
+    let bare = match response.headers().get(header::CONTENT_TYPE) {
+        Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
+        None => true,
+    };
+    let (status, code) = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => (response.status(), "method_not_allowed"),
+        // A field of another type than ours is a bad request as any other.
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            (StatusCode::BAD_REQUEST, "bad_request")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (response.status(), "content_type"),
+        _ => return response,
+    };
+    if !bare || response.extensions().get::<Failure>().is_some() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, FORM_BYTES_MAX).await;
+    let text = text.map_or_else(
+        |_| String::new(),
+        |text| String::from_utf8_lossy(&text).into(),
+    );
+    let message = match (text.as_str(), parts.headers.get(header::ALLOW)) {
+        ("", Some(allow)) => {
+            let allow = allow.to_str().unwrap_or_default();
+            format!("this address takes {} only", allow.replace(',', ", "))
+        }
+        ("", None) => "the request cannot be read".to_owned(),
+        (text, _) => text.to_owned(),
+    };
+    parts.extensions.insert(Failure::new(status, code, message));
+    parts.headers.remove(header::CONTENT_TYPE);
+    Response::from_parts(parts, Body::empty())
+}
+
+/// The request with its whole body, which is a form or a few fields of JSON. Senders of telemetry
+/// have a budget of their own; here a limit and a deadline keep strangers from holding memory and
+/// connections on the login page.
+async fn with_body(request: Request) -> Result<Request, Failure> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let whole = Limited::new(body, FORM_BYTES_MAX).collect();
+    let Ok(whole) = tokio::time::timeout(FORM_TIME_MAX, whole).await else {
+        let slow = format!("the body did not come within {} s", FORM_TIME_MAX.as_secs());
+        return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "slow", slow));
+    };
+    match whole {
+        Ok(whole) => Ok(Request::from_parts(parts, Body::from(whole.to_bytes()))),
+        Err(e) if e.is::<LengthLimitError>() => Err(Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body has more than {FORM_BYTES_MAX} bytes"),
+        )),
+        Err(_) => Err(Failure::bad_request("broken_off", "the body is incomplete")),
+    }
+}
+
 /// Finds out who calls and whether they may; puts the `Caller` into the extensions.
-fn admit(
+async fn admit(
     access: &Access,
     policy: Policy,
     request: &mut Request,
@@ -156,7 +233,8 @@ fn admit(
         request.uri().query(),
         through,
         now,
-    )?;
+    )
+    .await?;
     let changes = !matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
@@ -211,7 +289,7 @@ fn host_of(request: &Request) -> String {
         .to_owned()
 }
 
-fn caller(
+async fn caller(
     access: &Access,
     policy: Policy,
     headers: &HeaderMap,
@@ -247,6 +325,7 @@ fn caller(
             };
             let user = access
                 .session_caller(cookie, now)
+                .await
                 .map_err(|e| Failure::internal("session not read", &e))?;
             Ok(user.unwrap_or(Caller::Nobody))
         }

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+
+use super::client::counted_as;
 use super::password::{self, Hash};
 use super::{Access, AccessError, checked_name, nanos};
 use crate::model::Timestamp;
@@ -21,9 +24,14 @@ const PASSWORD_CHARS_MIN: usize = 10;
 /// Longest password in bytes: argon2 takes longer ones, but nobody types them.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
+/// What is told when too many passwords are being checked: by then the queue is empty.
+const BUSY_RETRY_S: u64 = 2;
+
 /// One try to log in.
-pub(crate) struct Attempt {
+pub(crate) struct Attempt<'a> {
     pub(crate) peer: IpAddr,
+    /// Where a trusted proxy tells whom it passes on.
+    pub(crate) headers: &'a HeaderMap,
     pub(crate) user: String,
     pub(crate) password: String,
 }
@@ -35,6 +43,10 @@ pub(crate) enum LoginError {
     Wrong,
     /// Too many wrong tries; seconds until the next is looked at.
     Wait {
+        seconds: u64,
+    },
+    /// Others' passwords are being checked; seconds until there is room.
+    Busy {
         seconds: u64,
     },
     /// The set-up link was used, is too old, or was replaced by a newer one.
@@ -64,6 +76,9 @@ impl std::fmt::Display for LoginError {
         match self {
             LoginError::Wrong => f.write_str("the name or the password is wrong"),
             LoginError::Wait { seconds } => write!(f, "too many wrong passwords, wait {seconds} s"),
+            LoginError::Busy { seconds } => {
+                write!(f, "too many people log in at once, wait {seconds} s")
+            }
             LoginError::SetupOver => f.write_str("this set-up link was used or is too old"),
             LoginError::Invalid(message) => f.write_str(message),
             LoginError::Meta(e) => e.fmt(f),
@@ -81,24 +96,29 @@ struct Failures {
     last: Timestamp,
 }
 
-impl Attempts {
+impl Failures {
     /// Seconds to wait before the next try, 0 when it may be made now. From the fifth failure on the
     /// wait doubles from 30 s up to the window.
-    fn wait_s(&self, key: &(IpAddr, String), now: Timestamp) -> u64 {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(failures) = map.get(key) else {
-            return 0;
-        };
-        let Some(over) = failures.count.checked_sub(FAILURES_MAX) else {
+    fn wait_s(&self, now: Timestamp) -> u64 {
+        let Some(over) = self.count.checked_sub(FAILURES_MAX) else {
             return 0;
         };
         let wait_s = (30u64 << over.min(8)).min(FAILURE_WINDOW.as_secs());
-        let until = failures.last.0.saturating_add(wait_s * 1_000_000_000);
+        let until = self.last.0.saturating_add(wait_s * 1_000_000_000);
         until.saturating_sub(now.0).div_ceil(1_000_000_000)
     }
+}
 
-    fn failed(&self, key: (IpAddr, String), now: Timestamp) {
+impl Attempts {
+    /// Counts a try as failed until [`Attempts::succeeded`] says otherwise, or says how many seconds
+    /// it has to wait. Looked at and counted under one lock, and before the slow hash: of a burst of
+    /// guesses no more pass than of slow ones.
+    fn begin(&self, key: (IpAddr, String), now: Timestamp) -> Result<(), u64> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match map.get(&key).map_or(0, |failures| failures.wait_s(now)) {
+            0 => {}
+            seconds => return Err(seconds),
+        }
         let fresh =
             |failures: &Failures| now.0.saturating_sub(failures.last.0) <= nanos(FAILURE_WINDOW);
         map.retain(|_, failures| fresh(failures));
@@ -117,6 +137,7 @@ impl Attempts {
             count: failures.count + 1,
             last: now,
         };
+        Ok(())
     }
 
     fn succeeded(&self, key: &(IpAddr, String)) {
@@ -131,36 +152,38 @@ impl Access {
     /// Checks a password and starts a session; returns the cookie's secret.
     pub(crate) async fn login(
         &self,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
         now: Timestamp,
     ) -> Result<String, LoginError> {
         let Attempt {
             peer,
+            headers,
             user,
             password,
         } = attempt;
-        let key = (
-            peer.to_canonical(),
-            user.chars().take(64).collect::<String>(),
-        );
-        let seconds = self.attempts.wait_s(&key, now);
-        if seconds > 0 {
-            return Err(LoginError::Wait { seconds });
-        }
-        // Counted before the slow hash: a burst of parallel guesses cannot pass the limit.
-        self.attempts.failed(key.clone(), now);
+        let client = counted_as(self.config.proxies.client(peer, headers));
+        let key = (client, user.chars().take(64).collect::<String>());
+        // Taken first: a try that nobody looks at is not counted against anybody.
+        let place = self.hashing.place().ok_or(BUSY)?;
+        let begun = self.attempts.begin(key.clone(), now);
+        begun.map_err(|seconds| LoginError::Wait { seconds })?;
         if password.len() > PASSWORD_BYTES_MAX {
             return Err(LoginError::Wrong);
         }
-        let kept = meta::user(&self.database, &user)?.map(|row| Hash {
+        let kept = {
+            let user = user.clone();
+            self.on_disk(move |database| meta::user(database, &user))
+                .await?
+        };
+        let kept = kept.map(|row| Hash {
             salt: row.salt,
             hash: row.hash,
         });
-        if !self.hashing.verify(password, kept).await {
+        if !self.hashing.verify(place, password, kept).await {
             return Err(LoginError::Wrong);
         }
         self.attempts.succeeded(&key);
-        Ok(self.start_session(&user, now)?)
+        Ok(self.start_session(&user, now).await?)
     }
 
     /// Uses the set-up link: makes the account `admin` with this password and logs in.
@@ -170,17 +193,21 @@ impl Access {
         password: String,
         now: Timestamp,
     ) -> Result<String, LoginError> {
-        if !self.setup_code_holds(code, now) || self.has_user()? {
+        let has_user = self.on_disk(|database| Ok(!meta::user_names(database)?.is_empty()));
+        if !self.setup_code_holds(code, now) || has_user.await? {
             return Err(LoginError::SetupOver);
         }
         checked_password(&password)?;
+        let place = self.hashing.place().ok_or(BUSY)?;
         // Hashed before the code is taken: a client that goes away meanwhile has not used it up.
-        let hash = self.hashing.hash(password).await;
+        let hash = self.hashing.hash(place, password).await;
         if !self.take_setup_code(code, now) {
             return Err(LoginError::SetupOver);
         }
-        self.put_user(ADMIN, hash, now)?;
-        Ok(self.start_session(ADMIN, now)?)
+        let row = user_row(ADMIN, hash, now);
+        self.on_disk(move |database| meta::put_user(database, &row))
+            .await?;
+        Ok(self.start_session(ADMIN, now).await?)
     }
 
     /// Makes an account or changes its password; its sessions end.
@@ -192,8 +219,11 @@ impl Access {
     ) -> Result<(), LoginError> {
         let name = checked_name(name)?;
         checked_password(&password)?;
-        let hash = self.hashing.hash(password).await;
-        Ok(self.put_user(&name, hash, now)?)
+        let place = self.hashing.place().ok_or(BUSY)?;
+        let row = user_row(&name, self.hashing.hash(place, password).await, now);
+        Ok(self
+            .on_disk(move |database| meta::put_user(database, &row))
+            .await?)
     }
 
     /// The same on this thread, for the command line.
@@ -205,7 +235,8 @@ impl Access {
     ) -> Result<(), LoginError> {
         let name = checked_name(name)?;
         checked_password(password)?;
-        Ok(self.put_user(&name, password::hash_now(password), now)?)
+        let row = user_row(&name, password::hash_now(password), now);
+        Ok(meta::put_user(&self.database, &row)?)
     }
 
     /// The password of the settings: the account `admin` has it from now on. Sessions go on when it
@@ -224,20 +255,23 @@ impl Access {
         }) {
             return Ok(());
         }
-        Ok(self.put_user(ADMIN, password::hash_now(password), now)?)
+        let row = user_row(ADMIN, password::hash_now(password), now);
+        Ok(meta::put_user(&self.database, &row)?)
     }
+}
 
-    fn put_user(&self, name: &str, hash: Hash, now: Timestamp) -> Result<(), MetaError> {
-        let Hash { salt, hash } = hash;
-        meta::put_user(
-            &self.database,
-            &UserRow {
-                name: name.to_owned(),
-                salt,
-                hash,
-                created_ns: now.0,
-            },
-        )
+/// A place among those whose password is being checked was not to be had.
+const BUSY: LoginError = LoginError::Busy {
+    seconds: BUSY_RETRY_S,
+};
+
+fn user_row(name: &str, hash: Hash, now: Timestamp) -> UserRow {
+    let Hash { salt, hash } = hash;
+    UserRow {
+        name: name.to_owned(),
+        salt,
+        hash,
+        created_ns: now.0,
     }
 }
 

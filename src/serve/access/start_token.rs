@@ -29,16 +29,20 @@ pub(super) struct StartTokens(
 
 impl Access {
     /// The token of a viewer, made if there is none that still holds.
-    pub(crate) fn start_token(&self, viewer: &str, now: Timestamp) -> Result<String, AccessError> {
+    pub(crate) async fn start_token(
+        &self,
+        viewer: &str,
+        now: Timestamp,
+    ) -> Result<String, AccessError> {
         if let Some(secret) = self.shown_token(viewer, now) {
             return Ok(secret);
         }
         for row in self.tokens() {
             if row.name == UNUSED && !self.is_shown(&row.id, now) {
-                self.revoke_token(&row.id)?;
+                self.revoke_token(&row.id).await?;
             }
         }
-        let made = self.create_token(UNUSED, Scopes::INGEST, now)?;
+        let made = self.create_token(UNUSED, Scopes::INGEST, now).await?;
         let secret = made.secret.clone();
         let mut shown = self.start.0.lock().unwrap_or_else(PoisonError::into_inner);
         if shown.len() >= VIEWERS_MAX && !shown.contains_key(viewer) {
@@ -102,14 +106,14 @@ mod tests {
             let rows = access.tokens().into_iter();
             rows.map(|row| row.name).collect()
         };
-        let first = access.start_token("a", at(0)).expect("made");
-        assert_eq!(access.start_token("a", at(23)).expect("kept"), first);
-        let other = access.start_token("b", at(1)).expect("made");
+        let first = access.start_token("a", at(0)).await.expect("made");
+        assert_eq!(access.start_token("a", at(23)).await.expect("kept"), first);
+        let other = access.start_token("b", at(1)).await.expect("made");
         assert_ne!(first, other, "one for each viewer");
         assert_eq!(names(), [super::UNUSED, super::UNUSED]);
         assert!(access.token_caller(&first).is_some());
         assert_eq!(names(), [super::USED, super::UNUSED]);
-        let next = access.start_token("a", at(26)).expect("made");
+        let next = access.start_token("a", at(26)).await.expect("made");
         assert_ne!(next, first);
         assert_eq!(
             names(),

@@ -118,27 +118,34 @@ fn expected(policy: Policy, role: &str) -> Said {
 async fn every_route_with_every_role() {
     let f = fixture(Settings::default());
     let now = f.app.clock.now();
-    let token = |scopes| {
-        f.app
-            .access
-            .create_token("t", scopes, now)
-            .expect("made")
-            .secret
+    let token = async |scopes| {
+        let made = f.app.access.create_token("t", scopes, now).await;
+        made.expect("made").secret
     };
-    let cookie = f.app.access.start_session("admin", now).expect("started");
+    let cookie = f.app.access.start_session("admin", now).await;
+    let cookie = cookie.expect("started");
     let roles = [
         ("nobody", None),
         (
             "ingest",
-            Some(("authorization", format!("Bearer {}", token(Scopes::INGEST)))),
+            Some((
+                "authorization",
+                format!("Bearer {}", token(Scopes::INGEST).await),
+            )),
         ),
         (
             "read",
-            Some(("authorization", format!("Bearer {}", token(Scopes::READ)))),
+            Some((
+                "authorization",
+                format!("Bearer {}", token(Scopes::READ).await),
+            )),
         ),
         (
             "admin",
-            Some(("authorization", format!("Bearer {}", token(Scopes::ADMIN)))),
+            Some((
+                "authorization",
+                format!("Bearer {}", token(Scopes::ADMIN).await),
+            )),
         ),
         (
             "session",
@@ -199,6 +206,7 @@ async fn a_foreign_page_changes_nothing() {
         f.app
             .access
             .start_session("admin", f.app.clock.now())
+            .await
             .expect("started")
     );
     for (policy, path) in router::everything(&f.app).table {
@@ -231,12 +239,19 @@ async fn a_revoked_token_is_refused_from_the_next_request_on() {
         .app
         .access
         .create_token("t", Scopes::ADMIN, f.app.clock.now())
+        .await
         .expect("made");
     let bearer = format!("Bearer {}", made.secret);
     let headers = [("authorization", bearer.as_str())];
     let before = send(&f, GUARDED, Method::GET, "/api/v1/tokens", &headers, "").await;
     assert_eq!(before.status(), StatusCode::OK);
-    assert!(f.app.access.revoke_token(&made.row.id).expect("revoked"));
+    assert!(
+        f.app
+            .access
+            .revoke_token(&made.row.id)
+            .await
+            .expect("revoked")
+    );
     let after = send(&f, GUARDED, Method::GET, "/api/v1/tokens", &headers, "").await;
     assert_eq!(after.status(), StatusCode::UNAUTHORIZED);
 }
@@ -251,7 +266,8 @@ async fn only_readers_learn_the_services_from_the_metrics() {
     let made = f
         .app
         .access
-        .create_token("t", Scopes::READ, f.app.clock.now());
+        .create_token("t", Scopes::READ, f.app.clock.now())
+        .await;
     let bearer = format!("Bearer {}", made.expect("made").secret);
     let reader = [("authorization", bearer.as_str())];
     let metrics = async |bound, headers: &[(&str, &str)]| {
@@ -272,6 +288,7 @@ async fn tokens_travel_three_ways() {
         .app
         .access
         .create_token("t", Scopes::ADMIN, f.app.clock.now())
+        .await
         .expect("made")
         .secret;
     use base64::Engine;
@@ -302,14 +319,24 @@ async fn tokens_travel_three_ways() {
 }
 
 async fn log_in(f: &Fixture, user: &str, password: &str) -> Response<Body> {
+    log_in_with(f, user, password, &[]).await
+}
+
+async fn log_in_with(
+    f: &Fixture,
+    user: &str,
+    password: &str,
+    more: &[(&str, &str)],
+) -> Response<Body> {
     let form = format!(
         "user={user}&password={}&next=%2Flogs",
         password.replace(' ', "+")
     );
-    let headers = [
+    let mut headers = vec![
         ("content-type", "application/x-www-form-urlencoded"),
         ("sec-fetch-site", "same-origin"),
     ];
+    headers.extend(more);
     send(f, GUARDED, Method::POST, "/login", &headers, &form).await
 }
 
@@ -398,6 +425,96 @@ async fn guessing_is_slowed_down() {
     assert_eq!(
         log_in(&f, "admin", PASSWORD).await.status(),
         StatusCode::SEE_OTHER
+    );
+}
+
+/// Behind a proxy everybody has the proxy's address: who guesses must not lock out the others.
+#[tokio::test]
+async fn behind_a_trusted_proxy_guesses_count_by_client() {
+    // `send` comes from 192.0.2.7.
+    for (trusted, others) in [
+        ("192.0.2.0/24", StatusCode::SEE_OTHER),
+        ("10.0.0.0/8", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        let f = fixture(Settings {
+            net_trusted_proxies: trusted.parse().expect("a network"),
+            ..Settings::default()
+        });
+        let added = f
+            .app
+            .access
+            .add_user_now("admin", PASSWORD, f.app.clock.now());
+        added.expect("added");
+        for n in 0..5 {
+            // The part that the guesser writes is another one each time.
+            let forwarded = format!("203.0.113.{n}, 198.51.100.1");
+            let from = [("x-forwarded-for", forwarded.as_str())];
+            let wrong = log_in_with(&f, "admin", "wrong password", &from).await;
+            assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+        }
+        let from = [("x-forwarded-for", "203.0.113.99, 198.51.100.1")];
+        let guesser = log_in_with(&f, "admin", PASSWORD, &from).await;
+        assert_eq!(guesser.status(), StatusCode::TOO_MANY_REQUESTS);
+        let from = [("x-forwarded-for", "198.51.100.2")];
+        let other = log_in_with(&f, "admin", PASSWORD, &from).await;
+        assert_eq!(other.status(), others, "{trusted}");
+    }
+}
+
+/// A flood of logins for many accounts: one hash runs, a few wait, the rest come back later, and
+/// what nobody looked at is not held against anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_of_logins_is_told_to_wait() {
+    let f = Arc::new(fixture(Settings::default()));
+    let guesses = 4 * super::password::PLACES_MAX;
+    let asked: Vec<_> = (0..guesses)
+        .map(|n| {
+            let f = f.clone();
+            let user = format!("user{n}");
+            tokio::spawn(async move { log_in(&f, &user, "wrong password").await })
+        })
+        .collect();
+    let mut busy = 0;
+    for answer in asked {
+        let answer = answer.await.expect("no panic");
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => {}
+            StatusCode::SERVICE_UNAVAILABLE => {
+                assert_eq!(answer.headers()[header::RETRY_AFTER], "2");
+                busy += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(busy > 0, "all {guesses} waited");
+}
+
+/// A page and its files ask at once with one cookie that has not been seen for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_requests_of_a_session_write_once_that_it_was_seen() {
+    let f = Arc::new(fixture(Settings::default()));
+    let now = f.app.clock.now();
+    let cookie = f.app.access.start_session("admin", now).await;
+    let cookie = format!("session={}", cookie.expect("started"));
+    let later = f.now.fetch_add(HOUR_NS, Ordering::Relaxed) + HOUR_NS;
+    let asked: Vec<_> = (0..20)
+        .map(|_| {
+            let (f, cookie) = (f.clone(), cookie.clone());
+            let headers = async move |f: &Fixture| {
+                let headers = [("cookie", cookie.as_str())];
+                let path = "/api/v1/tokens";
+                send(f, GUARDED, Method::GET, path, &headers, "").await
+            };
+            tokio::spawn(async move { headers(&f).await.status() })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.expect("no panic"), StatusCode::OK);
+    }
+    let touched = f.app.access.touched.lock().expect("no holder panics");
+    assert_eq!(
+        touched.values().copied().collect::<Vec<_>>(),
+        [Timestamp(later)]
     );
 }
 

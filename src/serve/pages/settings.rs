@@ -135,12 +135,14 @@ pub(crate) async fn make_token(
     Form(wanted): Form<WantedToken>,
 ) -> Response {
     let scopes: Result<Scopes, String> = wanted.scope.parse();
-    let made = scopes.and_then(|scopes| {
-        let made = app
-            .access
-            .create_token(&wanted.name, scopes, app.clock.now());
-        made.map_err(|e| e.to_string())
-    });
+    let made = match scopes {
+        Ok(scopes) => {
+            let now = app.clock.now();
+            let made = app.access.create_token(&wanted.name, scopes, now).await;
+            made.map_err(|e| e.to_string())
+        }
+        Err(problem) => Err(problem),
+    };
     let outcome = match made {
         Ok(made) => Outcome {
             fresh: Some(made.secret),
@@ -166,7 +168,7 @@ pub(crate) async fn revoke_token(
     State(app): State<Shared>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    app.access.revoke_token(&id)?;
+    app.access.revoke_token(&id).await?;
     Ok(Redirect::to("/settings#access").into_response())
 }
 

@@ -91,7 +91,10 @@ pub(crate) async fn show(
 ) -> Result<Response, Failure> {
     let token_needed = !app.access.ingest_open_at(through.bound);
     let token = match token_needed && caller.may(Policy::AdminPage) {
-        true => Some(app.access.start_token(&viewer(&caller), app.clock.now())?),
+        true => {
+            let now = app.clock.now();
+            Some(app.access.start_token(&viewer(&caller), now).await?)
+        }
         false => None,
     };
     let secret = token.is_some();
