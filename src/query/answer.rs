@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::control::Stats;
+use super::control::{Partial, Stats};
 use super::lang::Expr;
 use crate::model::owned::RecordId;
 use crate::model::{LogRecord, Span, SpanId, TimeRange, Timestamp, TraceId};
@@ -135,12 +135,25 @@ pub(crate) struct Context {
     pub(crate) stats: Stats,
 }
 
+/// Records or spans as an encoded OTLP export request.
+#[derive(Clone, Debug)]
+pub(crate) struct OtlpPage {
+    pub(crate) request: Vec<u8>,
+    /// Where the next page of records starts.
+    pub(crate) next: Option<LogCursor>,
+    pub(crate) stats: Stats,
+}
+
 /// New records of a live tail, oldest first.
 #[derive(Clone, Debug)]
 pub(crate) struct TailBatch {
     pub(crate) records: Vec<LogRecord>,
-    /// Matching records that came in but are not in `records`: more than the batch may hold.
+    /// Records that came in, are not in `records` and will not come: more matched than the batch
+    /// may hold. Where `partial` is set, also the records of what was not looked at any more, of
+    /// which nobody knows whether they match: then it is the most that can be missing.
     pub(crate) skipped: u64,
+    /// Why the look was cut short.
+    pub(crate) partial: Option<Partial>,
 }
 
 /// Which spans a trace search looks at.

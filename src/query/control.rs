@@ -13,6 +13,10 @@ pub(crate) const QUERY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of blocks one query may read: about 10 s of one core's scanning (storage.md: 400 MB/s).
 pub(crate) const QUERY_BYTES_MAX: u64 = 4 << 30;
 
+/// Time beyond the deadline for reading in full what was found by then, so that a search that takes
+/// too long shows something: a page of records from about as many blocks.
+pub(crate) const FINISH_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Queries listed as running at once; the semaphore in front of the engine lets far fewer run.
 pub(crate) const RUNNING_MAX: usize = 1024;
 
@@ -101,6 +105,18 @@ impl Control {
         } else if self.bytes.load(Ordering::Relaxed) >= self.bytes_max {
             Err(Partial::Bytes)
         } else if Instant::now() >= self.deadline {
+            Err(Partial::Deadline)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether reading what was found must stop now: cancelled, or well past the deadline. The byte
+    /// budget is for searching; what was found is bounded by the limit of the page.
+    pub(crate) fn check_finish(&self) -> Result<(), Partial> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            Err(Partial::Cancelled)
+        } else if Instant::now() >= self.deadline + FINISH_TIME_MAX {
             Err(Partial::Deadline)
         } else {
             Ok(())
@@ -243,6 +259,12 @@ mod tests {
         assert_eq!(control.check(), Err(Partial::Cancelled));
         let late = Control::new(2, now, Duration::ZERO, 100);
         assert_eq!(late.check(), Err(Partial::Deadline));
+        assert_eq!(late.check_finish(), Ok(()));
+        late.cancel();
+        assert_eq!(late.check_finish(), Err(Partial::Cancelled));
+        let overdue = now.checked_sub(FINISH_TIME_MAX).expect("the machine is up");
+        let overdue = Control::new(3, overdue, Duration::ZERO, 100);
+        assert_eq!(overdue.check_finish(), Err(Partial::Deadline));
     }
 
     #[test]

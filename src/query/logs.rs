@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::QueryError;
-use super::answer::{Context, Direction, LOG_ROWS_MAX, LogCursor, LogPage, LogRequest};
-use super::control::Control;
+use super::answer::{Context, Direction, LOG_ROWS_MAX, LogCursor, LogPage, LogRequest, OtlpPage};
+use super::control::{Control, Stats};
 use super::matcher::LogMatcher;
 use super::scan::{Progress, log_units};
 use crate::model::owned::RecordId;
@@ -32,6 +32,41 @@ pub(super) fn page(
     request: &LogRequest,
     control: &Control,
 ) -> Result<LogPage, QueryError> {
+    let mut shared = Shared::default();
+    let (records, next, stats) = search(snapshot, request, control, &mut |log| shared.record(log))?;
+    Ok(LogPage {
+        records,
+        next,
+        stats,
+    })
+}
+
+/// A page of log records as one encoded export request, in the page's order.
+pub(super) fn page_otlp(
+    snapshot: &Snapshot,
+    request: &LogRequest,
+    control: &Control,
+) -> Result<OtlpPage, QueryError> {
+    let (records, next, stats) = search(snapshot, request, control, &mut |log| {
+        let mut writer = RequestWriter::default();
+        writer.log(log);
+        writer.finish()
+    })?;
+    // Requests one behind the other are one request: their only field is a repeated one.
+    Ok(OtlpPage {
+        request: records.concat(),
+        next,
+        stats,
+    })
+}
+
+/// The records of a page, each as `make` makes it, and where the next page starts.
+fn search<T>(
+    snapshot: &Snapshot,
+    request: &LogRequest,
+    control: &Control,
+    make: &mut dyn FnMut(&LogView<'_>) -> T,
+) -> Result<(Vec<T>, Option<LogCursor>, Stats), QueryError> {
     if request.limit == 0 || request.limit > LOG_ROWS_MAX {
         return Err(QueryError::Invalid(format!(
             "limit is {}; it goes from 1 to {LOG_ROWS_MAX}",
@@ -52,57 +87,8 @@ pub(super) fn page(
         everything: matcher.is_all(),
     };
     search.run(&mut progress, &filter);
-    let (records, next) = search.finish(&mut progress);
-    Ok(LogPage {
-        records,
-        next,
-        stats: progress.stats(),
-    })
-}
-
-/// A page of log records as one encoded export request, in the page's order.
-pub(super) fn page_otlp(
-    snapshot: &Snapshot,
-    request: &LogRequest,
-    control: &Control,
-) -> Result<Vec<u8>, QueryError> {
-    let page = page(snapshot, request, control)?;
-    let times = || page.records.iter().map(|record| record.id.at);
-    let (Some(first), Some(last)) = (times().min(), times().max()) else {
-        return Ok(Vec::new());
-    };
-    let mut wanted: HashMap<RecordId, Vec<usize>> = HashMap::new();
-    for (place, record) in page.records.iter().enumerate() {
-        wanted.entry(record.id).or_default().push(place);
-    }
-    let range = TimeRange::new(first, last.saturating_add(1)).expect("in order");
-    let matcher = LogMatcher::new(&request.query)?;
-    let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
-    let mut encoded: Vec<Vec<u8>> = vec![Vec::new(); page.records.len()];
-    for unit in &units {
-        if wanted.is_empty() || !progress.may_go_on() {
-            break;
-        }
-        let result = unit.for_each(LogColumns::ALL, &mut |log| {
-            if visible.contains(log.at) && matcher.matches(log) {
-                let id = RecordId::of(log);
-                if let Some(places) = wanted.get_mut(&id) {
-                    let mut writer = RequestWriter::default();
-                    writer.log(log);
-                    if let Some(place) = places.pop() {
-                        encoded[place] = writer.finish();
-                    }
-                    if places.is_empty() {
-                        wanted.remove(&id);
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        });
-        progress.read(unit.rows(), unit.bytes(), result);
-    }
-    // Requests one behind the other are one request: their only field is a repeated one.
-    Ok(encoded.concat())
+    let (records, next) = search.finish(&mut progress, make);
+    Ok((records, next, progress.stats()))
 }
 
 /// One record by its id.
@@ -128,11 +114,7 @@ pub(super) fn record(
         });
         progress.read(unit.rows(), unit.bytes(), result);
     }
-    found.ok_or_else(|| {
-        QueryError::NotFound(format!(
-            "no log record {id}: never seen, or past its retention"
-        ))
-    })
+    found.ok_or_else(|| QueryError::missing(format!("log record {id}"), progress.partial()))
 }
 
 /// A record with its neighbours in the same stream.
@@ -227,7 +209,8 @@ fn neighbours<'c>(
         everything: false,
     };
     search.run(&mut progress, &filter);
-    let (records, _) = search.finish(&mut progress);
+    let mut shared = Shared::default();
+    let (records, _) = search.finish(&mut progress, &mut |log| shared.record(log));
     Ok((records, progress))
 }
 
@@ -270,8 +253,14 @@ impl Search {
         }
     }
 
-    /// The second pass: the records themselves, in order, and where the next page starts.
-    fn finish(mut self, progress: &mut Progress<'_>) -> (Vec<LogRecord>, Option<LogCursor>) {
+    /// The second pass: the records themselves, in order, and where the next page starts. A pass that
+    /// is cut short gives the first records of the page, without a gap, and the next page goes on
+    /// behind them.
+    fn finish<T>(
+        mut self,
+        progress: &mut Progress<'_>,
+        make: &mut dyn FnMut(&LogView<'_>) -> T,
+    ) -> (Vec<T>, Option<LogCursor>) {
         self.best.shrink();
         let (limit, direction) = (self.best.limit, self.best.direction);
         let mut places = std::mem::take(&mut self.best.found);
@@ -280,19 +269,20 @@ impl Search {
         // Records of one nanosecond are many only when they came without a time. Then their ids
         // are read first and the records after, so that memory stays at what is asked for.
         let directly = places.len() <= 2 * limit + SURPLUS;
-        let mut shared = Shared::default();
-        let mut read: Vec<(RecordId, Place, Option<LogRecord>)> = Vec::new();
-        self.read(&places, progress, &mut |place, log| {
-            let record = directly.then(|| shared.record(log));
-            let id = record.as_ref().map_or_else(|| RecordId::of(log), |r| r.id);
-            read.push((id, place, record));
+        let mut read: Vec<Read<T>> = Vec::new();
+        let mut unread = self.read(&places, progress, &mut |place, log| {
+            read.push(Read {
+                id: RecordId::of(log),
+                place,
+                made: directly.then(|| make(log)),
+            });
         });
         let in_order = |id: &RecordId| (direction.rank(id.at), direction.rank_hash(id.hash));
-        read.sort_by_key(|(id, _, _)| std::cmp::Reverse(in_order(id)));
+        read.sort_by_key(|read| std::cmp::Reverse(in_order(&read.id)));
         let cursor = self.best.cursor;
         if let Some(cursor) = cursor {
             let mut shown = cursor.shown;
-            read.retain(|(id, _, _)| match in_order(id).cmp(&in_order(&cursor.id)) {
+            read.retain(|read| match in_order(&read.id).cmp(&in_order(&cursor.id)) {
                 std::cmp::Ordering::Less => true,
                 std::cmp::Ordering::Equal if shown == 0 => true,
                 std::cmp::Ordering::Equal => {
@@ -304,53 +294,65 @@ impl Search {
         }
         let more = read.len() > limit;
         read.truncate(limit);
-        let next = read.last().filter(|_| more).map(|(id, _, _)| {
-            let here = read.iter().filter(|(other, _, _)| other == id).count() as u32;
-            let before = cursor.filter(|c| c.id == *id).map_or(0, |c| c.shown);
-            LogCursor {
-                id: *id,
-                shown: here + before,
-            }
-        });
         if !directly {
-            self.fill(&mut read, &mut shared, progress);
+            unread = unread.max(self.fill(&mut read, progress, make));
         }
-        let records = read
-            .into_iter()
-            .filter_map(|(_, _, record)| record)
-            .collect();
-        (records, next)
+        if let Some(best) = unread {
+            read.retain(|read| read.place.rank > best);
+        }
+        let next = match read.last() {
+            Some(last) if more || unread.is_some() => {
+                let same = read.iter().filter(|other| other.id == last.id);
+                let before = cursor.filter(|c| c.id == last.id).map_or(0, |c| c.shown);
+                Some(LogCursor {
+                    id: last.id,
+                    shown: same.count() as u32 + before,
+                })
+            }
+            // Nothing of this page was read: it starts where it did.
+            None if unread.is_some() => cursor,
+            Some(_) | None => None,
+        };
+        let made = read.into_iter().filter_map(|read| read.made);
+        (made.collect(), next)
     }
 
-    /// Reads the records that only their ids were read of.
-    fn fill(
+    /// Reads the records that only their ids were read of; as [`Search::read`].
+    fn fill<T>(
         &self,
-        chosen: &mut [(RecordId, Place, Option<LogRecord>)],
-        shared: &mut Shared,
+        chosen: &mut [Read<T>],
         progress: &mut Progress<'_>,
-    ) {
+        make: &mut dyn FnMut(&LogView<'_>) -> T,
+    ) -> Option<u64> {
         let mut order: Vec<usize> = (0..chosen.len()).collect();
-        order.sort_unstable_by_key(|&i| (chosen[i].1.unit, chosen[i].1.row));
-        let places: Vec<Place> = order.iter().map(|&i| chosen[i].1).collect();
+        order.sort_unstable_by_key(|&i| (chosen[i].place.unit, chosen[i].place.row));
+        let places: Vec<Place> = order.iter().map(|&i| chosen[i].place).collect();
         let mut next = order.into_iter();
         self.read(&places, progress, &mut |_, log| {
             if let Some(i) = next.next() {
-                chosen[i].2 = Some(shared.record(log));
+                chosen[i].made = Some(make(log));
             }
-        });
+        })
     }
 
-    /// Calls `each` for the records at `places`, which are sorted by unit and row.
+    /// Calls `each` for the records at `places`, which are sorted by unit and row. When it is cut
+    /// short: the best rank among those that were not read.
     fn read(
         &self,
         places: &[Place],
         progress: &mut Progress<'_>,
         each: &mut dyn FnMut(Place, &LogView<'_>),
-    ) {
-        for of_unit in places.chunk_by(|a, b| a.unit == b.unit) {
+    ) -> Option<u64> {
+        let mut left = places;
+        while let Some(first) = left.first() {
+            if !progress.may_finish() {
+                return left.iter().map(|place| place.rank).max();
+            }
+            let of_unit = left.partition_point(|place| place.unit == first.unit);
+            let (of_unit, rest) = left.split_at(of_unit);
             let rows: Vec<u32> = of_unit.iter().map(|place| place.row).collect();
             let mut wanted = of_unit.iter();
-            let unit = &self.units[of_unit[0].unit as usize];
+            let unit = &self.units[first.unit as usize];
             let result = unit.rows_at(&rows, &mut |log| {
                 if let Some(place) = wanted.next() {
                     each(*place, log);
@@ -358,8 +360,17 @@ impl Search {
                 ControlFlow::Continue(())
             });
             progress.read(0, 0, result);
+            left = rest;
         }
+        None
     }
+}
+
+/// A record of the page: its id and place, and what was made of it once it was read in full.
+struct Read<T> {
+    id: RecordId,
+    place: Place,
+    made: Option<T>,
 }
 
 /// Where a match is: the `row`th record that its unit gives.
@@ -511,3 +522,6 @@ fn share<T: PartialEq>(known: &mut Vec<Arc<T>>, new: Arc<T>) -> Arc<T> {
     }
     new
 }
+
+#[cfg(test)]
+mod tests;

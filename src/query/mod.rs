@@ -27,8 +27,8 @@ mod traces;
 
 pub(crate) use answer::{
     Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LinkedFrom, LogCursor,
-    LogPage, LogRequest, MatchedSpan, Scatter, SpanDetail, SpanScope, Suggestion, TailBatch,
-    TraceCursor, TraceDetail, TracePage, TraceRequest, TraceRow,
+    LogPage, LogRequest, MatchedSpan, OtlpPage, Scatter, SpanDetail, SpanScope, Suggestion,
+    TailBatch, TraceCursor, TraceDetail, TracePage, TraceRequest, TraceRow,
 };
 // What only tests name; everybody else gets these values inside of others.
 #[cfg(test)]
@@ -59,6 +59,8 @@ pub(crate) enum QueryError {
     Syntax(lang::Error),
     /// A trace or record that was never seen or is past its retention.
     NotFound(String),
+    /// The look for a trace or record ended before it was found; the text says why.
+    Unfinished(String),
     /// A request value out of its bounds: which, and what is allowed.
     Invalid(String),
     /// The store cannot be read.
@@ -71,13 +73,30 @@ impl From<lang::Error> for QueryError {
     }
 }
 
+impl QueryError {
+    /// Nothing was found of `what`: because it is not there, or because the look was cut short.
+    fn missing(what: String, partial: Option<control::Partial>) -> QueryError {
+        match partial {
+            None => QueryError::NotFound(format!("no {what}: never seen, or past its retention")),
+            Some(control::Partial::Damaged) => QueryError::NotFound(format!(
+                "no {what} in what can be read: {}",
+                control::Partial::Damaged.reason()
+            )),
+            Some(partial) => {
+                QueryError::Unfinished(format!("{what} not found yet: {}", partial.reason()))
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for QueryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             QueryError::Syntax(error) => error.fmt(f),
-            QueryError::NotFound(what) | QueryError::Invalid(what) | QueryError::Store(what) => {
-                f.write_str(what)
-            }
+            QueryError::NotFound(what)
+            | QueryError::Unfinished(what)
+            | QueryError::Invalid(what)
+            | QueryError::Store(what) => f.write_str(what),
         }
     }
 }
@@ -127,7 +146,7 @@ impl Engine {
         &self,
         request: &LogRequest,
         control: &Control,
-    ) -> Result<Vec<u8>, QueryError> {
+    ) -> Result<OtlpPage, QueryError> {
         logs::page_otlp(&self.snapshot(), request, control)
     }
 
@@ -300,7 +319,11 @@ impl Engine {
     }
 
     /// A whole trace as an encoded OTLP export request, without loss.
-    pub(crate) fn trace_otlp(&self, id: TraceId, control: &Control) -> Result<Vec<u8>, QueryError> {
+    pub(crate) fn trace_otlp(
+        &self,
+        id: TraceId,
+        control: &Control,
+    ) -> Result<OtlpPage, QueryError> {
         traces::trace_otlp(&self.snapshot(), id, control)
     }
 

@@ -43,6 +43,17 @@ impl<'c> Progress<'c> {
         }
     }
 
+    /// Whether what was found may be read on, as [`Control::check_finish`] says.
+    pub(super) fn may_finish(&mut self) -> bool {
+        match self.control.check_finish() {
+            Ok(()) => true,
+            Err(reason) => {
+                self.partial = Some(reason);
+                false
+            }
+        }
+    }
+
     /// Counts a unit that was read. A damaged one makes the answer partial.
     pub(super) fn read(&mut self, rows: u64, bytes: u64, result: Result<(), StoreError>) {
         self.control.scanned(rows, bytes);
@@ -67,6 +78,10 @@ impl<'c> Progress<'c> {
 
     pub(super) fn cut(&mut self, reason: Partial) {
         self.partial = self.partial.or(Some(reason));
+    }
+
+    pub(super) const fn partial(&self) -> Option<Partial> {
+        self.partial
     }
 
     pub(super) fn is_partial(&self) -> bool {

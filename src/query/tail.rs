@@ -16,7 +16,7 @@ use super::scan::log_units;
 use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_SECOND;
 use crate::model::{LogRecord, TimeRange, Timestamp};
-use crate::store::{LogColumns, Snapshot};
+use crate::store::{LogColumns, LogUnit, Snapshot};
 
 /// Records that are placed this far behind the newest are still noticed when they come in. Older
 /// ones (offline senders) are for the list, not for a tail.
@@ -70,8 +70,10 @@ impl TailPosition {
         let mut seen_now = BTreeSet::new();
         let mut forgotten = None;
         let mut shared = Shared::default();
-        for unit in &units {
+        let mut unread = units.len();
+        for (number, unit) in units.iter().enumerate() {
             if !progress.may_go_on() {
+                unread = number;
                 break;
             }
             let result = unit.for_each(LogColumns::ALL, &mut |log| {
@@ -95,9 +97,14 @@ impl TailPosition {
         skipped += new.len().saturating_sub(BATCH_MAX) as u64;
         new.drain(..new.len().saturating_sub(BATCH_MAX));
         self.remember(seen_now, forgotten);
+        // What was not looked at and lies behind where the next look starts will never be.
+        let next = self.newest.saturating_sub(LATE_NS).max(self.from);
+        let lost = units[unread..].iter().filter(|unit| unit.first() < next);
+        skipped += lost.map(LogUnit::rows).sum::<u64>();
         Ok(TailBatch {
             records: new,
             skipped,
+            partial: progress.partial(),
         })
     }
 

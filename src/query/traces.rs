@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use super::QueryError;
 use super::answer::{
-    MATCHED_SPANS_MAX, MatchedSpan, OverAll, SpanScope, TRACE_ROWS_MAX, TraceCursor, TraceDetail,
-    TracePage, TraceRequest, TraceRow,
+    MATCHED_SPANS_MAX, MatchedSpan, OtlpPage, OverAll, SpanScope, TRACE_ROWS_MAX, TraceCursor,
+    TraceDetail, TracePage, TraceRequest, TraceRow,
 };
 use super::control::{Control, Partial};
 use super::lang::Expr;
@@ -339,7 +339,7 @@ pub(super) fn trace(
         spans.push((hash, Span::from_view(span, resource, scope)));
     })?;
     if spans.is_empty() {
-        return Err(unknown(id));
+        return Err(unknown(id, &progress));
     }
     // A span sent twice is one span (design.md section 3): same ids, same content.
     spans.sort_by_key(|(hash, span)| (span.start, span.span_id, *hash));
@@ -356,11 +356,11 @@ pub(super) fn trace_otlp(
     snapshot: &Snapshot,
     id: TraceId,
     control: &Control,
-) -> Result<Vec<u8>, QueryError> {
+) -> Result<OtlpPage, QueryError> {
     let mut writer = RequestWriter::default();
     let mut seen = HashSet::new();
     let mut content = Vec::new();
-    each_span(snapshot, id, SpanColumns::ALL, control, &mut |span| {
+    let progress = each_span(snapshot, id, SpanColumns::ALL, control, &mut |span| {
         content.clear();
         write::span(&mut content, span);
         if seen.insert(xxhash_rust::xxh3::xxh3_128(&content)) {
@@ -368,13 +368,17 @@ pub(super) fn trace_otlp(
         }
     })?;
     if seen.is_empty() {
-        return Err(unknown(id));
+        return Err(unknown(id, &progress));
     }
-    Ok(writer.finish())
+    Ok(OtlpPage {
+        request: writer.finish(),
+        next: None,
+        stats: progress.stats(),
+    })
 }
 
-pub(super) fn unknown(id: TraceId) -> QueryError {
-    QueryError::NotFound(format!("no trace {id}: never seen, or past its retention"))
+pub(super) fn unknown(id: TraceId, progress: &Progress<'_>) -> QueryError {
+    QueryError::missing(format!("trace {id}"), progress.partial())
 }
 
 /// Calls `each` for every stored span of a trace, retries included, in no particular order; it sees

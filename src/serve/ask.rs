@@ -98,6 +98,9 @@ impl From<QueryError> for Failure {
                 }
             }
             QueryError::NotFound(what) => Failure::not_found(what),
+            QueryError::Unfinished(what) => {
+                Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unfinished", what).retry_after(5)
+            }
             QueryError::Invalid(what) => Failure::bad_request("invalid", what),
             QueryError::Store(what) => {
                 tracing::error!(cause = what, "store not read");

@@ -316,7 +316,11 @@ fn percent_encoded(text: &str) -> String {
 /// A body that is not the JSON a call takes; axum's text says where.
 impl From<JsonRejection> for Failure {
     fn from(e: JsonRejection) -> Self {
-        Failure::new(e.status(), "bad_json", e.body_text())
+        let status = match e.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            other => other,
+        };
+        Failure::new(status, "bad_json", e.body_text())
     }
 }
 

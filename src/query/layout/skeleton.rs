@@ -77,7 +77,7 @@ impl Skeleton {
             skeleton.add(span)
         })?;
         if skeleton.bones.is_empty() {
-            return Err(traces::unknown(id));
+            return Err(traces::unknown(id, &progress));
         }
         skeleton.bones.sort_by_key(|bone| (bone.start, bone.id));
         let twins = |pair: &[Bone]| (pair[0].start, pair[0].id) == (pair[1].start, pair[1].id);

@@ -191,6 +191,34 @@ fn a_tail_says_what_it_skipped() {
     assert_eq!(batch.records.len(), 500);
 }
 
+/// A client that was away for long and a look that may not read everything it missed.
+#[test]
+fn a_tail_that_is_cut_short_says_so_and_what_it_may_have_missed() {
+    let mut fixture = Fixture::new();
+    fixture.logs(lines("api", 600, &["long ago", "too"]));
+    fixture.seal();
+    fixture.logs(lines("api", 5, &["lately"]));
+    fixture.seal();
+    fixture.logs(lines("api", 0, &["now"]));
+    let mut position = TailPosition::new(Timestamp(START.0 - 3600 * SECOND));
+    let mut poll = |bytes_max, time| {
+        let control = Control::new(1, Instant::now(), time, bytes_max);
+        let mut tail = |e: &crate::query::Engine| e.log_tail(&Expr::All, &mut position, &control);
+        let batch = tail(&fixture.engine).expect("an answer");
+        let bodies = batch.records.iter().map(body).collect::<Vec<_>>();
+        (bodies, batch.skipped, batch.partial)
+    };
+    let minute = Duration::from_secs(60);
+    // Nothing was read: nothing is lost, the next look finds it.
+    let nothing = poll(u64::MAX, Duration::ZERO);
+    assert_eq!(nothing, (vec![], 0, Some(Partial::Deadline)));
+    // One unit was read. What is not far behind it is looked at again, the rest never.
+    let cut = poll(1, minute);
+    assert_eq!(cut, (vec!["now".to_owned()], 2, Some(Partial::Bytes)));
+    let rest = poll(u64::MAX, minute);
+    assert_eq!(rest, (vec!["lately".to_owned()], 0, None));
+}
+
 #[test]
 fn newest_first_stops_early_and_bounds_make_partial_answers() {
     let mut fixture = Fixture::new();

@@ -1,5 +1,7 @@
 //! `/api/v1/logs`: pages of records, counts over time, facets, neighbours.
 
+use std::fmt::Write as _;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -10,7 +12,7 @@ use super::Params;
 use super::json as print;
 use crate::model::Signal;
 use crate::model::owned::RecordId;
-use crate::query::{Bucket, Direction, Facets, LogCursor, LogRequest, QueryError};
+use crate::query::{Bucket, Direction, Facets, LogCursor, LogRequest, OtlpPage, QueryError};
 use crate::receive::otlp_json_out;
 use crate::serve::error::Failure;
 use crate::serve::state::Shared;
@@ -38,7 +40,7 @@ pub(crate) async fn list(State(app): State<Shared>, params: Params) -> Result<Re
         cursor: params.parsed("cursor", LogCursor::parse)?,
     };
     let text = params.text("query");
-    if params.get("format") == Some("otlp") {
+    if is_otlp(&params)? {
         let found = app
             .ask(text, move |engine, control| {
                 engine.logs_otlp(&request, control)
@@ -57,12 +59,30 @@ pub(crate) async fn list(State(app): State<Shared>, params: Params) -> Result<Re
     Ok(Json(answer).into_response())
 }
 
-/// An export request of the store as OTLP JSON.
-pub(super) fn otlp(signal: Signal, request: &[u8]) -> Result<Response, Failure> {
-    let text = otlp_json_out::encode(signal, request)
+/// An export request of the store as OTLP JSON, with `next` and `stats` beside its records as every
+/// other answer has them: readers of OTLP/JSON ignore members they do not know.
+pub(super) fn otlp(signal: Signal, page: &OtlpPage) -> Result<Response, Failure> {
+    let mut text = otlp_json_out::encode(signal, &page.request)
         .map_err(|e| Failure::internal("a stored record cannot be printed", &e))?;
+    let closing = text.pop();
+    debug_assert_eq!(closing, Some('}'), "a request is an object");
+    let comma = if text.len() > 1 { "," } else { "" };
+    let next = json!(page.next.map(|cursor| cursor.to_string()));
+    let stats = print::stats(&page.stats);
+    _ = write!(text, r#"{comma}"next":{next},"stats":{stats}}}"#);
     let json = [(header::CONTENT_TYPE, "application/json")];
     Ok((json, text).into_response())
+}
+
+fn is_otlp(params: &Params) -> Result<bool, Failure> {
+    match params.get("format") {
+        None | Some("json") => Ok(false),
+        Some("otlp") => Ok(true),
+        Some(other) => Err(Failure::bad_request(
+            "bad_parameter",
+            format!("format: {other:?} is neither \"json\" nor \"otlp\""),
+        )),
+    }
 }
 
 fn direction(params: &Params) -> Result<Direction, Failure> {

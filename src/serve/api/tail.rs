@@ -25,6 +25,9 @@ use crate::serve::state::Shared;
 /// How often new records are looked for: quick enough to feel live.
 const POLL: Duration = Duration::from_millis(250);
 
+/// The longest pause after looks that were refused because there was too much to do.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// A comment is sent after this long without records, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -46,8 +49,15 @@ pub(crate) async fn stream(
         Some(id) => TailPosition::after(logs::record_id(id)?),
         None => TailPosition::new(params.now),
     };
+    let tail = Tail {
+        text: format!("tail {query}"),
+        query,
+        position,
+    };
+    // The first look is made before the answer: what will never work is refused with its status.
+    let (batch, tail) = tail.look(&app).await.map_err(|(failure, _)| failure)?;
     let (events, waiting) = mpsc::channel(WAITING_MAX);
-    let task = tokio::spawn(follow(app, query, position, events));
+    let task = tokio::spawn(follow(app, tail, batch, events));
     let format = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -55,55 +65,92 @@ pub(crate) async fn stream(
     Ok((format, Body::new(Events { waiting, task })).into_response())
 }
 
-/// Looks for records until the client or the server goes.
-async fn follow(app: Shared, query: Expr, mut position: TailPosition, events: mpsc::Sender<Bytes>) {
-    let text = format!("tail {query}");
-    let mut silent = Duration::ZERO;
+/// What is looked for and how far the looks have come.
+#[derive(Clone)]
+struct Tail {
+    text: String,
+    query: Expr,
+    position: TailPosition,
+}
+
+impl Tail {
+    /// One look, and the tail as it goes on from there; after a failure from where it was.
+    async fn look(self, app: &Shared) -> Result<(TailBatch, Tail), (Failure, Tail)> {
+        let (query, mut position) = (self.query.clone(), self.position.clone());
+        let looked = app.ask(&self.text, move |engine, control| {
+            let batch = engine.log_tail(&query, &mut position, control)?;
+            Ok((batch, position))
+        });
+        match looked.await {
+            Ok((batch, position)) => Ok((batch, Tail { position, ..self })),
+            Err(failure) => Err((failure, self)),
+        }
+    }
+}
+
+/// Looks for records until the client or the server goes, or a look fails for good.
+async fn follow(app: Shared, mut tail: Tail, first: TailBatch, events: mpsc::Sender<Bytes>) {
+    let (mut silent, mut pause) = (Duration::ZERO, POLL);
     // The first bytes tell the client that it is connected.
-    let mut next = Some(Bytes::from_static(b": tail\n\n"));
+    if events
+        .send(Bytes::from_static(b": tail\n\n"))
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let (mut next, mut batch) = (None, Some(first));
     loop {
+        if let Some(batch) = batch.take().filter(says_something) {
+            (next, silent) = (Some(event(&batch)), Duration::ZERO);
+        } else if silent >= KEEP_ALIVE {
+            let here = Bytes::from_static(b": still here\n\n");
+            (next, silent) = (Some(here), Duration::ZERO);
+        }
         if let Some(event) = next.take()
             && events.send(event).await.is_err()
         {
             return;
         }
         tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(pause) => {}
             () = events.closed() => return,
             () = app.stop.cancelled() => return,
         }
-        let (asked, query) = (position.clone(), query.clone());
-        let answer = app
-            .ask(&text, move |engine, control| {
-                let mut position = asked;
-                let batch = engine.log_tail(&query, &mut position, control)?;
-                Ok((batch, position))
-            })
-            .await;
-        let batch = match answer {
-            Ok((batch, moved)) => {
-                position = moved;
-                batch
+        silent += pause;
+        match tail.look(&app).await {
+            Ok((found, moved)) => {
+                (batch, tail, pause) = (Some(found), moved, POLL);
             }
-            // Busy or stopping: the records are still there at the next look.
-            Err(_) => continue,
-        };
-        silent += POLL;
-        if !batch.records.is_empty() || batch.skipped > 0 {
-            (next, silent) = (Some(event(&batch)), Duration::ZERO);
-        } else if silent >= KEEP_ALIVE {
-            (next, silent) = (
-                Some(Bytes::from_static(b": still here\n\n")),
-                Duration::ZERO,
-            );
+            // Too much to do: the records are still there at the next look, which is not made at once.
+            Err((failure, same)) if failure.retry_after_s.is_some() => {
+                (tail, pause) = (same, (2 * pause).min(PAUSE_MAX));
+            }
+            Err((failure, _)) => {
+                // Nobody waits for an answer to this one; the client has gone if it cannot be sent.
+                _ = events.send(failed(&failure)).await;
+                return;
+            }
         }
     }
+}
+
+fn says_something(batch: &TailBatch) -> bool {
+    !batch.records.is_empty() || batch.skipped > 0 || batch.partial.is_some()
+}
+
+/// The last event of a tail that cannot go on. Not named `error`: browsers mean the connection by it.
+fn failed(failure: &Failure) -> Bytes {
+    let data = json!({ "code": failure.code, "message": failure.line() });
+    Bytes::from(format!("event: failed\ndata: {data}\n\n"))
 }
 
 fn event(batch: &TailBatch) -> Bytes {
     let data = json!({
         "records": batch.records.iter().map(print::log).collect::<Vec<_>>(),
         "skipped": batch.skipped,
+        "truncated": batch.partial.is_some(),
+        "reason": batch.partial.map(|partial| partial.reason()),
     });
     let id = batch
         .records

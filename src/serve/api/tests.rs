@@ -399,3 +399,67 @@ fn the_document_names_every_route() {
         "the document names a route that is gone"
     );
 }
+
+/// Loss-free answers say as all others how far they go, beside the records.
+#[tokio::test]
+async fn otlp_answers_say_whether_they_are_whole() {
+    let mut f = filled();
+    let log = under_resource(|out| write::fixed64_field(out, 1, START.0 - 30 * SECOND));
+    let chunk = LogChunk::parse(otlp(log)).expect("well-formed");
+    f.append(3, BatchChunk::Logs(chunk));
+    for (path, list) in [
+        ("/api/v1/logs?format=otlp&start=0&limit=1", "resourceLogs"),
+        (&format!("/api/v1/traces/{TRACE}"), "resourceSpans"),
+        ("/api/v1/logs?format=otlp&start=0&end=1", ""),
+    ] {
+        let (status, answer) = f.json(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert_eq!(answer["stats"]["truncated"], false, "{path}: {answer}");
+        assert!(answer.get("next").is_some(), "{path}: {answer}");
+        assert_eq!(
+            answer[list].is_array(),
+            !list.is_empty(),
+            "{path}: {answer}"
+        );
+    }
+    let (_, first) = f.json("/api/v1/logs?format=otlp&start=0&limit=1").await;
+    let next = first["next"].as_str().expect("there are two");
+    let path = format!("/api/v1/logs?format=otlp&start=0&limit=1&cursor={next}");
+    let (_, second) = f.json(&path).await;
+    assert_ne!(first["resourceLogs"], second["resourceLogs"]);
+    assert_eq!(second["resourceLogs"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_tail_that_can_never_work_is_refused_at_once() {
+    let f = Fixture::new();
+    let (status, answer) = f
+        .json("/api/v1/logs/tail?query=%2Fa%7B1000%7D%7B1000%7D%2F")
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let (status, _) = f.json("/api/v1/logs/tail?query=a:(").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+/// What the framework refuses by itself comes in our form too.
+#[tokio::test]
+async fn bad_requests_of_every_kind_are_told_in_one_form() {
+    let f = Fixture::new();
+    for (path, status) in [
+        ("/api/v1/logs/%ff/context", StatusCode::BAD_REQUEST),
+        ("/api/v1/traces/%ff", StatusCode::BAD_REQUEST),
+        ("/loki/api/v1/label/%ff/values", StatusCode::BAD_REQUEST),
+        ("/api/v1/queries/7", StatusCode::METHOD_NOT_ALLOWED),
+        ("/api/v1/users", StatusCode::METHOD_NOT_ALLOWED),
+        ("/api/v1/logs?format=xml", StatusCode::BAD_REQUEST),
+        ("/api/v1/nothing", StatusCode::NOT_FOUND),
+    ] {
+        let (found, answer) = f.json(path).await;
+        assert_eq!(found, status, "{path}");
+        let error = &answer["error"];
+        assert!(error["message"].is_string(), "{path}: {answer}");
+        assert!(error["request_id"].is_string(), "{path}: {answer}");
+    }
+    let response = f.get("/api/v1/users").await;
+    assert_eq!(response.headers()["allow"], "POST");
+}
