@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::admit::{self, Terms};
 use super::budget::{Budget, Permit};
 use super::dedup::{self, Window};
+use super::offload::Offload;
 use super::report::Report;
 use super::senders;
 use super::writer::{Item, Loop, Stored, Waiting};
@@ -33,6 +34,7 @@ pub(crate) struct Door {
 struct Shared {
     config: Config,
     budget: Budget,
+    offload: Offload,
     queue: SyncSender<Item>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -91,6 +93,7 @@ impl Door {
                 ..config
             },
             budget,
+            offload: Offload::new(),
             queue: queue.clone(),
             clock,
             metrics,
@@ -131,6 +134,15 @@ impl Door {
         self.shared.budget.reserve(bytes).await
     }
 
+    /// Runs work over `bytes` of a request where it holds up nobody: large ones on a blocking thread.
+    pub(crate) async fn offload<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.shared.offload.run(bytes, work).await
+    }
+
     /// Admits a request and waits until it is kept. `permit` covers its bytes.
     ///
     /// # Errors
@@ -141,7 +153,8 @@ impl Door {
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
         let signal = submission.signal;
-        let admitted = self.admit(submission);
+        let (door, bytes) = (self.clone(), submission.bytes.len());
+        let admitted = self.offload(bytes, move || door.admit(submission)).await;
         let (batch, report) = admitted.inspect_err(|refusal| self.refused(signal, refusal))?;
         let mut receipt = report.receipt();
         let stored = match batch {
@@ -184,6 +197,7 @@ impl Door {
             transport,
             bytes,
             wire,
+            left_out,
         } = submission;
         let (shared, received) = (&self.shared, self.shared.clock.now());
         let decoded = bytes.len() as u64;
@@ -208,13 +222,14 @@ impl Door {
             senders::add_rejections(&mut seen, rewritten, signal, received, transport);
         }
         let unchanged = admitted.rewritten.is_none() && admitted.masked.is_empty();
-        let report = Report::new(
+        let mut report = Report::new(
             signal,
             &admitted.chunk,
             &admitted.masked,
             admitted.rewritten.unwrap_or_default(),
             seen,
         );
+        report.left_out = left_out;
         let batch = Batch {
             chunk: admitted.chunk,
             key,

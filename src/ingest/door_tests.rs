@@ -70,6 +70,7 @@ fn submission(number: u64) -> Submission {
         transport: Transport::HttpProtobuf,
         bytes: fixture::request("sweep", Signal::Logs, number, ROWS, START),
         wire: None,
+        left_out: 0,
     }
 }
 

@@ -13,6 +13,7 @@ mod door;
 #[cfg(test)]
 mod door_tests;
 mod limits;
+mod offload;
 mod redact;
 mod report;
 mod rewrite;
@@ -89,6 +90,8 @@ pub(crate) struct Submission {
     pub(crate) bytes: Vec<u8>,
     /// The same as it came, when compressed: what the WAL takes if nothing has to change.
     pub(crate) wire: Option<(Encoding, bytes::Bytes)>,
+    /// Records that the receiver could not even write down: counted as malformed with the rest.
+    pub(crate) left_out: u64,
 }
 
 /// What became of a request that was not refused.
@@ -168,8 +171,8 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The stack that hostile nesting must fit in: 64 KB, and more where frames are not optimised. Ten
-/// thousand levels of recursion would take megabytes in either.
+/// The stack that hostile nesting must fit in: 64 KB (`scripts/test` runs these tests optimised), and
+/// more where frames are not. Ten thousand levels of recursion would take megabytes in either.
 #[cfg(test)]
 pub(crate) const TEST_STACK_BYTES: usize = if cfg!(debug_assertions) {
     512 << 10

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::Receipt;
 use super::redact::Masked;
-use super::rewrite::Rewritten;
+use super::rewrite::{Reason, Rewritten};
 use super::writer::{Outcome, Stored};
 use crate::model::Signal;
+use crate::model::record::SERVICE_UNKNOWN;
 use crate::observe::sources::{Seen, Sources};
 use crate::observe::{Metric, Metrics};
 use crate::store::BatchChunk;
@@ -20,6 +21,8 @@ pub(super) struct Report {
     masked: BTreeMap<&'static str, u64>,
     rewritten: Rewritten,
     seen: Vec<Seen>,
+    /// Records that never reached admission.
+    pub(super) left_out: u64,
 }
 
 impl Report {
@@ -39,6 +42,7 @@ impl Report {
             masked: masked.iter().map(|(rule, n)| (rule.name(), *n)).collect(),
             rewritten,
             seen,
+            left_out: 0,
         }
     }
 
@@ -100,6 +104,8 @@ impl Report {
             metrics.add(Metric::Redacted, &[signal, rule], *n);
         }
         metrics.add(Metric::Mended, &[signal], self.rewritten.mended);
+        let malformed = [signal, SERVICE_UNKNOWN, Reason::Malformed.name()];
+        metrics.add(Metric::Rejected, &malformed, self.left_out);
         for (service, tally) in &self.rewritten.services {
             for (reason, n) in &tally.rejected {
                 metrics.add(Metric::Rejected, &[signal, service, reason.name()], *n);

@@ -17,7 +17,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use super::body::{self, Coding, Prefix};
 use super::fault::Fault;
 use super::{Arrival, Receiver};
-use crate::ingest::{Permit, Receipt, Submission};
+use crate::ingest::{Receipt, Submission};
 use crate::model::{ProjectId, Signal};
 use crate::observe::sources::Transport;
 
@@ -80,11 +80,15 @@ async fn take(
         Coding::Identity => bytes,
         coding => body::decompress(coding, &bytes, max, &mut permit).await?,
     };
+    let read_bytes = bytes.len();
     let pushed = if is_json {
-        from_json(&bytes)
+        let read = move || from_json(&bytes);
+        receiver.door.offload(read_bytes, read).await
     } else {
-        let bytes = unsnappy(&bytes, max, &mut permit).await?;
-        from_protobuf(&bytes)
+        let declared = unsnappied_bytes(&bytes, max)?;
+        permit.grow(declared).await?;
+        let read = move || unsnappy(&bytes).map(|bytes| from_protobuf(&bytes));
+        receiver.door.offload(declared, read).await?
     };
     let pushed = pushed.map_err(|what| Fault::Malformed(format!("not a Loki push: {what}")))?;
     // The labels of a stream are repeated in no record: the request is about as long as the push.
@@ -95,6 +99,7 @@ async fn take(
         transport: Transport::Loki,
         bytes: pushed.request,
         wire: None,
+        left_out: pushed.bad_streams.as_ref().map_or(0, |bad| bad.entries),
     };
     let mut receipt = receiver.door.submit(permit, submission).await?;
     if let Some(bad) = pushed.bad_streams {
@@ -108,10 +113,10 @@ async fn take(
     Ok(receipt)
 }
 
-/// Snappy's block format, whose declared length is checked before anything is allocated.
-async fn unsnappy(bytes: &[u8], max: usize, permit: &mut Permit) -> Result<Vec<u8>, Fault> {
+/// The length that a block of snappy declares, checked before anything is allocated.
+fn unsnappied_bytes(bytes: &[u8], max: usize) -> Result<usize, Fault> {
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(0);
     }
     let damaged = |_| Fault::Compression("snappy");
     let declared = snap::raw::decompress_len(bytes).map_err(damaged)?;
@@ -121,10 +126,16 @@ async fn unsnappy(bytes: &[u8], max: usize, permit: &mut Permit) -> Result<Vec<u
     if declared > bytes.len() * SNAPPY_RATIO_MAX {
         return Err(Fault::Compression("snappy"));
     }
-    permit.grow(declared).await?;
+    Ok(declared)
+}
+
+fn unsnappy(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
     snap::raw::Decoder::new()
         .decompress_vec(bytes)
-        .map_err(damaged)
+        .map_err(|_| Fault::Compression("snappy"))
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Body> {

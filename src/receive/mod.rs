@@ -19,6 +19,7 @@ mod otlp_shape;
 mod tests;
 
 use crate::ingest::{Door, Permit, Receipt, Submission};
+use crate::model::record::SERVICE_UNKNOWN;
 use crate::model::{ProjectId, Signal};
 use crate::observe::Metric;
 use crate::observe::sources::{Transport, WireLine};
@@ -76,15 +77,25 @@ impl Receiver {
                 .logged()
                 .map(|encoding| (encoding, compressed.into()));
         }
+        let decoded_bytes = decoded.len();
         let signal = match kind {
             Kind::Traces => Signal::Traces,
             Kind::Logs => Signal::Logs,
-            Kind::Metrics => return metrics_later::reject_all(&decoded, format),
+            Kind::Metrics => {
+                let reject = move || metrics_later::reject_all(&decoded, format);
+                let receipt = self.door.offload(decoded_bytes, reject).await?;
+                let labels = [kind.name(), SERVICE_UNKNOWN, "not_kept"];
+                let metrics = self.door.metrics();
+                metrics.add(Metric::Rejected, &labels, receipt.rejected);
+                return Ok(receipt);
+            }
         };
         if format == Format::Json {
             // Protobuf is shorter than the JSON it says the same as, so the budget holds for it too.
-            decoded = otlp_json::transcode(signal, &decoded)
-                .map_err(|error| Fault::Malformed(format!("not OTLP/JSON: {error}")))?;
+            let transcode = move || otlp_json::transcode(signal, &decoded);
+            let transcoded = self.door.offload(decoded_bytes, transcode).await;
+            decoded =
+                transcoded.map_err(|error| Fault::Malformed(format!("not OTLP/JSON: {error}")))?;
             wire = None;
         }
         let submission = Submission {
@@ -93,6 +104,7 @@ impl Receiver {
             transport,
             bytes: decoded,
             wire,
+            left_out: 0,
         };
         Ok(self.door.submit(permit, submission).await?)
     }

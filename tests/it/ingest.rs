@@ -167,3 +167,30 @@ fn the_wrong_port_names_the_right_one() {
     let page_on_otlp = send(server.otlp_http.expect("listens"), "GET", "/logs", &[], b"");
     assert_eq!(page_on_otlp.status, 404);
 }
+
+/// Records that are left out before admission sees them are counted all the same.
+#[test]
+fn what_a_receiver_leaves_out_is_counted() {
+    let server = Server::start();
+    let json = ["Content-Type: application/json"];
+    let protobuf = ["Content-Type: application/x-protobuf"];
+    // A stream of protobuf carries its labels as text: here one that does not parse, with one entry.
+    let stream = b"\x0a\x04{bad\x12\x03\x12\x01x";
+    let mut message = vec![0x0a, stream.len() as u8];
+    message.extend_from_slice(stream);
+    let packed = crate::telemetry::snappy(&message);
+    let bad = send(server.http, "POST", "/loki/api/v1/push", &protobuf, &packed);
+    assert_eq!(bad.status, 400, "{}", bad.text());
+    let left_out = |signal: &str, reason: &str| {
+        let series = format!(
+            r#"watchpost_ingest_rejected_records_total{{signal="{signal}",service="unknown_service",reason="{reason}"}}"#
+        );
+        metric(&server, &series)
+    };
+    assert_eq!(left_out("logs", "malformed"), 1.0);
+    let points =
+        r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":{"dataPoints":[{},{}]}}]}]}]}"#;
+    let answer = send(server.http, "POST", "/v1/metrics", &json, points.as_bytes());
+    assert_eq!(answer.status, 200);
+    assert_eq!(left_out("metrics", "not_kept"), 2.0);
+}
