@@ -1,6 +1,7 @@
 //! Sockets: accepts connections, speaks HTTP/1.1 and h2c on the same port, and ends both in order.
 //!
-//! Bounded in connections, in header bytes and in the time a client may take to say something.
+//! Bounded in connections, in header bytes and in the time a client may take to say something or to
+//! read an answer.
 //! Must never read a body: that is the handlers' business.
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::access::Through;
+use super::patient::Patient;
 use crate::observe::{Metric, Metrics};
 
 /// From accepting a connection, or from the end of a request, to the end of the next headers.
@@ -126,7 +128,8 @@ async fn connection(
         }
     });
     let protocols = protocols();
-    let mut serving = std::pin::pin!(protocols.serve_connection(TokioIo::new(stream), service));
+    let mut serving =
+        std::pin::pin!(protocols.serve_connection(TokioIo::new(Patient::new(stream)), service));
     // Covers what the header timeout cannot see: a client that does not even finish the first
     // bytes by which HTTP/1.1 and HTTP/2 are told apart, or an HTTP/2 client without a request.
     let silence = tokio::time::sleep(HEADER_TIMEOUT);

@@ -15,6 +15,7 @@ mod page;
 mod page_url;
 mod pages;
 mod palette;
+mod patient;
 mod range;
 mod request;
 pub(crate) mod router;

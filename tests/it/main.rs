@@ -3,6 +3,8 @@
 mod commands;
 mod durability;
 mod grpc;
+mod heavy;
+mod hosts;
 mod http;
 mod ingest;
 mod kill;
@@ -15,4 +17,5 @@ mod otlp_http;
 mod otlp_json;
 mod redact;
 mod server;
+mod slow;
 mod telemetry;

@@ -1,5 +1,6 @@
 //! The real binary on ports of its own with a data directory of its own; ends with the test.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,9 +30,22 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// Names another binary to test than the one cargo has built for it: the release, where the figures
+/// of docs/reliability.md are what is tested.
+const BINARY: &str = "WATCHPOST_TEST_BINARY";
+
+fn binary() -> OsString {
+    std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_watchpost").into())
+}
+
+/// Whether the binary is as fast and as lean as users have it.
+pub fn optimised() -> bool {
+    std::env::var_os(BINARY).is_some() || !cfg!(debug_assertions)
+}
+
 /// The binary with none of the caller's settings.
 fn command(data_dir: &Path, args: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_watchpost"));
+    let mut command = Command::new(binary());
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WATCHPOST_"))
     {

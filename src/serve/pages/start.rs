@@ -135,6 +135,7 @@ pub(crate) async fn load_demo(State(app): State<Shared>) -> Result<Response, Fai
             transport: Transport::HttpProtobuf,
             bytes,
             wire: None,
+            left_out: 0,
         };
         let kept = door.submit(permit, submission).await;
         kept.map_err(|e| refused(&e))?;

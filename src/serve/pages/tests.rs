@@ -175,6 +175,7 @@ async fn the_start_page_carries_a_fresh_token_where_one_is_needed() {
     assert!(!html.contains("YOUR_TOKEN"));
     app.access
         .revoke_token(&app.access.tokens()[0].id)
+        .await
         .expect("it is there");
     let after = text(send(&app, Method::GET, "/start", "", "").await).await;
     assert_ne!(token(&html), token(&after), "a revoked one is not shown");
