@@ -62,6 +62,7 @@ pub(super) fn of_logs(
         matches: &|log| matcher.matches(log),
         columns: matcher.columns,
         everything: matcher.is_all(),
+        needle: matcher.needle(),
     };
     for unit in &units {
         if !counter.may_go_on(&mut progress) {

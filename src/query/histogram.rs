@@ -82,6 +82,7 @@ pub(super) fn of_logs(
         matches: &|log| matcher.matches(log),
         columns: matcher.columns,
         everything: matcher.is_all(),
+        needle: matcher.needle(),
     };
     let count = Count {
         grid: &grid,

@@ -85,6 +85,7 @@ fn search<T>(
         matches: &|log| matcher.matches(log),
         columns: matcher.columns,
         everything: matcher.is_all(),
+        needle: matcher.needle(),
     };
     search.run(&mut progress, &filter);
     let (records, next) = search.finish(&mut progress, make);
@@ -207,6 +208,7 @@ fn neighbours<'c>(
         matches: &matches,
         columns: LogColumns::NONE,
         everything: false,
+        needle: None,
     };
     search.run(&mut progress, &filter);
     let mut shared = Shared::default();

@@ -18,6 +18,8 @@ pub(crate) struct LogKind<'a> {
     pub(crate) severity_text: &'a str,
     pub(crate) event_name: &'a str,
     pub(crate) body: BodyKind<'a>,
+    /// Bit i: the i-th word of `LogPrune` may be in a variable, or in a body that is [`BodyKind::Open`].
+    pub(crate) held: u64,
 }
 
 /// What the bodies of one kind of record have in common.
@@ -86,4 +88,6 @@ pub(crate) struct LogFilter<'q> {
     pub(crate) columns: LogColumns,
     /// Every record matches.
     pub(crate) everything: bool,
+    /// A text that is in the body of every match, not empty.
+    pub(crate) needle: Option<&'q str>,
 }

@@ -1,6 +1,7 @@
 //! What a reader tells the store about what it wants: hints that skip whole units and columns.
 //! They only ever leave out what cannot match; the reader still filters every row.
 
+use super::segment::Word;
 use crate::model::{Level, LogEntry};
 use crate::model::{SpanEntry, TraceId};
 
@@ -12,7 +13,13 @@ pub(crate) struct LogPrune {
     /// One bit per [`Level`] by its number; 0: any.
     pub(crate) levels: u32,
     pub(crate) trace_id: Option<TraceId>,
+    /// Words that the reader's filter asks for, at most [`WORDS_MAX`]. Blocks are not left out by them
+    /// alone: constant text has words too, so the filter is told what a block may hold.
+    pub(crate) words: Vec<Word>,
 }
+
+/// Words of one [`LogPrune`]: a bit each.
+pub(crate) const WORDS_MAX: usize = 64;
 
 /// What spans must have to be of interest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

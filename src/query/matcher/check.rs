@@ -18,11 +18,19 @@ pub(super) enum Check {
     Tokens(Tokens),
     Equal(Equal),
     Prefix(String),
-    Regex(regex::Regex),
+    Regex(Pattern),
     Compare(Comparison, Quantity),
     Range(Quantity, Quantity),
     AnyOf(Vec<Check>),
     Exists,
+}
+
+/// A regular expression.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    regex: regex::Regex,
+    /// What it looks for, where that is one text and not empty.
+    pub(super) needle: Option<String>,
 }
 
 /// A whole value, prepared for every kind of value there is.
@@ -87,7 +95,7 @@ impl Check {
             Check::Tokens(tokens) => tokens.found_in(text),
             Check::Equal(equal) => equal.text == text,
             Check::Prefix(prefix) => text.starts_with(prefix.as_str()),
-            Check::Regex(regex) => regex.is_match(text),
+            Check::Regex(pattern) => pattern.regex.is_match(text),
             Check::Compare(comparison, quantity) => quantity
                 .read_alike(text)
                 .is_some_and(|value| compares(value, *comparison, *quantity)),
@@ -226,9 +234,12 @@ impl Check {
 }
 
 fn regex(source: &str) -> Result<Check, QueryError> {
-    compile_regex(source)
-        .map(Check::Regex)
-        .map_err(QueryError::Invalid)
+    let regex = compile_regex(source).map_err(QueryError::Invalid)?;
+    let plain = !source.is_empty() && regex::escape(source) == source;
+    Ok(Check::Regex(Pattern {
+        regex,
+        needle: plain.then(|| source.to_owned()),
+    }))
 }
 
 fn compares(value: Quantity, comparison: Comparison, literal: Quantity) -> bool {

@@ -5,7 +5,7 @@ use super::check::Check;
 use super::{BuiltIn, Found, Node, Target};
 use crate::model::{ValueRef, record};
 use crate::query::lang::Place;
-use crate::store::{BodyKind, LogKind, Template};
+use crate::store::{BodyKind, LogKind, Template, Word};
 
 impl Node {
     /// Whether all records of a kind match (or none); `None`: it depends on the record.
@@ -17,12 +17,35 @@ impl Node {
             Node::Not(inner) => inner.decide(kind).map(|matches| !matches),
             Node::AnyText(check) => match kind.body {
                 BodyKind::Empty => Some(false),
-                BodyKind::Text(template) => check.decide_text(template),
-                BodyKind::Open => None,
+                BodyKind::Text(template) => check.decide_text(template, kind.held),
+                BodyKind::Open => check.decide_open(kind.held),
             },
             Node::Field(target, check) => target
                 .of_kind(kind)
                 .map(|found| found.is_some_and(|found| check.passes(found))),
+        }
+    }
+}
+
+impl Node {
+    /// A text that is in the body of every record that matches, if the body is a text.
+    pub(super) fn needle(&self) -> Option<&str> {
+        match self {
+            Node::AnyText(Check::Regex(pattern)) => pattern.needle.as_deref(),
+            Node::And(parts) => parts.iter().find_map(Node::needle),
+            Node::All | Node::Or(_) | Node::Not(_) | Node::AnyText(_) | Node::Field(..) => None,
+        }
+    }
+
+    /// Collects the words that blocks can be asked for.
+    pub(super) fn ask_for(&mut self, words: &mut Vec<Word>) {
+        match self {
+            Node::And(parts) | Node::Or(parts) => {
+                parts.iter_mut().for_each(|part| part.ask_for(words));
+            }
+            Node::Not(inner) => inner.ask_for(words),
+            Node::AnyText(check) => check.ask_for(words),
+            Node::All | Node::Field(..) => {}
         }
     }
 }
@@ -73,24 +96,32 @@ impl Target {
 
 impl Check {
     /// Whether texts of a template pass, whatever their variables are.
-    fn decide_text(&self, template: Template<'_>) -> Option<bool> {
+    fn decide_text(&self, template: Template<'_>, held: u64) -> Option<bool> {
         match self {
             Check::Tokens(tokens) => {
                 if tokens.found_in_template(template) {
                     return Some(true);
                 }
-                tokens.lie_in_literals(template).then_some(false)
+                (!tokens.may_need_variables(template, held)).then_some(false)
             }
             Check::AnyOf(checks) => {
                 let mut known = true;
                 for check in checks {
-                    match check.decide_text(template) {
+                    match check.decide_text(template, held) {
                         Some(true) => return Some(true),
                         Some(false) => {}
                         None => known = false,
                     }
                 }
                 known.then_some(false)
+            }
+            Check::Regex(pattern)
+                if pattern
+                    .needle
+                    .as_ref()
+                    .is_some_and(|n| template.text().contains(n)) =>
+            {
+                Some(true)
             }
             Check::Regex(_) | Check::Equal(_) | Check::Prefix(_) | Check::Exists
                 if !template.has_variables() =>
@@ -103,6 +134,39 @@ impl Check {
             | Check::Prefix(_)
             | Check::Compare(..)
             | Check::Range(..) => None,
+        }
+    }
+
+    /// Whether bodies of which nothing else is known pass.
+    fn decide_open(&self, held: u64) -> Option<bool> {
+        match self {
+            Check::Tokens(tokens) => (!tokens.may_be_in_body(held)).then_some(false),
+            Check::AnyOf(checks) => {
+                let mut verdicts = checks.iter().map(|check| check.decide_open(held));
+                verdicts
+                    .all(|verdict| verdict == Some(false))
+                    .then_some(false)
+            }
+            Check::Regex(_)
+            | Check::Equal(_)
+            | Check::Prefix(_)
+            | Check::Exists
+            | Check::Compare(..)
+            | Check::Range(..) => None,
+        }
+    }
+
+    /// Collects the words that blocks can be asked for.
+    pub(super) fn ask_for(&mut self, words: &mut Vec<Word>) {
+        match self {
+            Check::Tokens(tokens) => tokens.ask_for(words),
+            Check::AnyOf(checks) => checks.iter_mut().for_each(|check| check.ask_for(words)),
+            Check::Regex(_)
+            | Check::Equal(_)
+            | Check::Prefix(_)
+            | Check::Exists
+            | Check::Compare(..)
+            | Check::Range(..) => {}
         }
     }
 }

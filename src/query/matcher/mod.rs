@@ -56,14 +56,16 @@ impl LogMatcher {
     /// # Errors
     /// A regular expression beyond its size.
     pub(crate) fn new(query: &Expr) -> Result<LogMatcher, QueryError> {
-        let node = compile(query)?;
+        let mut node = compile(query)?;
         let hints = Hints::of_logs(query);
         let mut columns = LogColumns::NONE;
         node.each_target(&mut |target| columns = columns.with(log::columns(target)));
+        let (nothing, mut prune) = (hints.nothing(), hints.log_prune());
+        node.ask_for(&mut prune.words);
         Ok(LogMatcher {
             node,
-            nothing: hints.nothing(),
-            prune: hints.log_prune(),
+            nothing,
+            prune,
             columns,
         })
     }
@@ -80,6 +82,11 @@ impl LogMatcher {
     /// Whether every record matches.
     pub(crate) fn is_all(&self) -> bool {
         matches!(self.node, Node::All)
+    }
+
+    /// A text that is in every body that is a text and matches.
+    pub(crate) fn needle(&self) -> Option<&str> {
+        self.node.needle()
     }
 }
 

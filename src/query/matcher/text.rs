@@ -4,7 +4,7 @@
 //! an ASCII needle can then be looked for in bytes.
 
 use super::super::lang::is_token_char;
-use crate::store::Template;
+use crate::store::{Template, WORDS_MAX, Word};
 
 /// Tokens to find next to each other.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub(super) struct Tokens {
     ascii: bool,
     /// The rarest byte of the first token, both cases of it, and where it stands.
     rare: (u8, u8, usize),
+    /// Each token's place among the words that the store was asked for, if it is one.
+    places: Vec<Option<usize>>,
+    /// Each token alone, where there are several.
+    alone: Vec<Tokens>,
 }
 
 impl Tokens {
@@ -36,8 +40,38 @@ impl Tokens {
             rare: (byte, byte.to_ascii_uppercase(), at),
             // `foo.*` ends in a separator: what follows it is free, the last token is whole.
             prefix: prefix && text.ends_with(is_token_char),
+            places: vec![None; tokens.len()],
+            alone: match tokens.len() {
+                1 => Vec::new(),
+                _ => tokens
+                    .iter()
+                    .filter_map(|token| Tokens::new(token, false))
+                    .collect(),
+            },
             tokens,
         })
+    }
+
+    /// Adds the words that blocks can be asked for to those of the whole query.
+    pub(super) fn ask_for(&mut self, words: &mut Vec<Word>) {
+        for (place, token) in self.tokens.iter().enumerate() {
+            // A prefix is no word yet.
+            let open_end = self.prefix && place + 1 == self.tokens.len();
+            let word = Word::of(token).filter(|_| !open_end && words.len() < WORDS_MAX);
+            self.places[place] = word.map(|_| words.len());
+            words.extend(word);
+        }
+    }
+
+    /// Whether a variable or a plain text may hold the token at `place`: bit i of `held` is about the
+    /// i-th word asked for.
+    fn may_be_held(&self, place: usize, held: u64) -> bool {
+        self.places[place].is_none_or(|word| held >> word & 1 != 0)
+    }
+
+    /// Whether a body of which nothing else is known may have the tokens.
+    pub(super) fn may_be_in_body(&self, held: u64) -> bool {
+        (0..self.tokens.len()).all(|place| self.may_be_held(place, held))
     }
 
     pub(super) fn found_in(&self, text: &str) -> bool {
@@ -57,15 +91,30 @@ impl Tokens {
         }
     }
 
-    /// Whether the tokens can only be in the constant parts of a template: variables neither hold one
-    /// of them nor stand between two (an empty one may).
-    pub(super) fn lie_in_literals(&self, template: Template<'_>) -> bool {
+    /// Whether a text of the template that does not have the tokens in its constant parts may have them
+    /// with its variables.
+    pub(super) fn may_need_variables(&self, template: Template<'_>, held: u64) -> bool {
         if !template.has_variables() {
-            return true;
+            return false;
         }
-        let in_row = self.tokens.len() > 1 && template.has_strings();
-        let may_hold = |token: &String| template.may_hold(token);
-        !self.prefix && !in_row && !self.tokens.iter().any(may_hold)
+        let last = self.tokens.len() - 1;
+        let in_variable = |place: usize| {
+            let token = &self.tokens[place];
+            (self.prefix && place == last)
+                || (self.may_be_held(place, held) && template.may_hold(token))
+        };
+        // Every token must be somewhere, and one of them in a variable, unless an empty variable
+        // stands between two.
+        let across = self.alone.len() > 1 && template.has_strings();
+        let somewhere = |place: usize| {
+            in_variable(place)
+                || self
+                    .alone
+                    .get(place)
+                    .is_some_and(|alone| alone.found_in(template.text()))
+        };
+        let mut places = 0..self.tokens.len();
+        (across || places.clone().any(in_variable)) && places.all(somewhere)
     }
 
     /// Looks for the rarest byte of the first token and checks around it.

@@ -188,6 +188,7 @@ impl<'w, W: Write> Output<'w, W> {
 #[derive(Debug)]
 pub(crate) struct Frame {
     file: File,
+    version: u32,
     sections: Vec<Section>,
     facts: SegmentFacts,
 }
@@ -241,6 +242,7 @@ impl Frame {
         }
         let mut frame = Frame {
             file,
+            version,
             sections,
             facts: SegmentFacts {
                 bytes: len,
@@ -259,6 +261,11 @@ impl Frame {
 
     pub(crate) fn facts(&self) -> SegmentFacts {
         self.facts
+    }
+
+    /// Of its format.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -45,12 +45,12 @@ pub(crate) fn merge<F: Format>(
     let mut opened = Vec::with_capacity(inputs.len());
     for segment in inputs {
         let loaded = segment.loaded()?;
-        let told = segment.blocks_with(&loaded.directory, tokens::of_values())?;
+        let told = segment.tells_values(&loaded.directory)?;
         let input = Input {
             segment,
             loaded,
             first_block: directory.blocks.len() as u32,
-            is_untold: F::TOKENS_OF_VALUES && told.is_none_or(|blocks| blocks.is_empty()),
+            is_untold: F::TOKENS_OF_VALUES && !told,
         };
         facts.absorb(&segment.facts());
         let shift = output.offset();
@@ -133,7 +133,8 @@ impl<F: Format> Input<'_, F> {
         let (first, last) = tokens::range_of(range, n);
         // `n` is at least the input's number of buckets, so one bucket covers the range.
         let (offset, bucket) = self.segment.bucket(own, section.offset, first)?;
-        tokens::read_bucket(&bucket, |token| {
+        let version = self.segment.frame().version();
+        tokens::read_bucket(&bucket, version, |token| {
             if (first..=last).contains(&token.hash) {
                 out.push(Token {
                     hash: token.hash,

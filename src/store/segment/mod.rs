@@ -47,7 +47,7 @@ use file::{Frame, Tag};
 pub(crate) use file::SegmentFacts;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::Logs;
-pub(crate) use logs::{LogBlock, LogSegment, seal as seal_logs};
+pub(crate) use logs::{LogBlock, LogSegment, Word, seal as seal_logs};
 pub(crate) use merge::merge;
 #[cfg(feature = "internals")]
 pub(crate) use spans::Spans;
@@ -269,6 +269,16 @@ impl<F: Format> Segment<F> {
         self.blocks_with(directory, tokens::hash(&id.0))
     }
 
+    /// Whether the token table has more than trace ids. Of format 1 it never has: there the hash of the
+    /// id that says so may be that of a trace, now that fewer bits are kept.
+    fn tells_values(&self, directory: &Directory<F>) -> Result<bool, StoreError> {
+        if self.frame().version() == 1 {
+            return Ok(false);
+        }
+        let told = self.blocks_with(directory, tokens::of_values())?;
+        Ok(told.is_some_and(|blocks| !blocks.is_empty()))
+    }
+
     /// The blocks that have a token, rising; `None` when the file has no token table.
     fn blocks_with(
         &self,
@@ -279,7 +289,7 @@ impl<F: Format> Segment<F> {
             return Ok(None);
         };
         let (offset, bucket) = self.bucket(directory, section.offset, hash)?;
-        let blocks = tokens::find(&bucket, hash);
+        let blocks = tokens::find(&bucket, self.frame().version(), hash);
         let blocks = blocks.map_err(self.frame().corrupt(offset))?;
         let n = directory.blocks.len() as u32;
         if blocks.iter().any(|block| *block >= n) {
@@ -335,7 +345,8 @@ impl<F: Format> Segment<F> {
             for bucket in starts.windows(2) {
                 let offset = section.offset.saturating_add(bucket[0]);
                 let bytes = frame.read(offset, bucket[1] - bucket[0])?;
-                tokens::read_bucket(&bytes, |_| {}).map_err(frame.corrupt(offset))?;
+                tokens::read_bucket(&bytes, frame.version(), |_| {})
+                    .map_err(frame.corrupt(offset))?;
             }
         }
         Ok(())

@@ -1,13 +1,17 @@
-//! The token table: which blocks hold a trace id or an attribute's value. Hash-ordered buckets of about 2 KB, so that a
-//! lookup is one read; their places are in the directory.
+//! The token table: which blocks hold a trace id, a word or an attribute's value. Hash-ordered buckets
+//! of about 2 KB, so that a lookup is one read; their places are in the directory.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::cursor::{Cursor, Damage, put_varint};
 
-/// Bits of a hash that are kept: at 16 M distinct ids in a segment, a lookup of an id that is not
-/// there opens a wrong block with a chance of 1 in 65,000 (and finds nothing in it).
-const HASH_BITS: u32 = 40;
+/// Bits of a hash that are kept: of 1 M distinct tokens in a segment, the lookup of one that is not
+/// there opens a wrong block with a chance of 1 in 256 (and finds nothing in it). Every bit more
+/// costs an eighth of a byte per token.
+const HASH_BITS: u32 = 28;
+
+/// Of format 1, which spelled lists of blocks out as well.
+const HASH_BITS_BEFORE: u32 = 40;
 
 /// Bucket size aimed at.
 const BUCKET_BYTES: usize = 2048;
@@ -92,13 +96,14 @@ pub(crate) fn n_buckets(n_bytes: usize) -> usize {
 pub(crate) fn estimate(tokens: &[Token]) -> usize {
     let mut n_bytes = 0;
     for pair in tokens.windows(2) {
-        n_bytes += if pair[0].hash == pair[1].hash { 1 } else { 7 };
+        n_bytes += if pair[0].hash == pair[1].hash { 1 } else { 3 };
     }
     n_bytes
 }
 
-/// Appends one bucket of sorted, distinct tokens: for each hash its distance to the one before, the
-/// number of its blocks and their distances; then a checksum. An empty bucket has no bytes.
+/// Appends one bucket of sorted, distinct tokens: for each hash its distance to the one before, then
+/// its blocks; of each the distance to the one before (less one) and whether another follows. Then a
+/// checksum. An empty bucket has no bytes.
 pub(crate) fn put_bucket(out: &mut Vec<u8>, tokens: &[Token]) {
     if tokens.is_empty() {
         return;
@@ -107,11 +112,11 @@ pub(crate) fn put_bucket(out: &mut Vec<u8>, tokens: &[Token]) {
     for blocks in tokens.chunk_by(|a, b| a.hash == b.hash) {
         put_varint(out, blocks[0].hash - last);
         last = blocks[0].hash;
-        put_varint(out, blocks.len() as u64);
-        let mut block = 0;
-        for token in blocks {
-            put_varint(out, u64::from(token.block - block));
-            block = token.block;
+        let mut next = 0;
+        for (place, token) in blocks.iter().enumerate() {
+            let more = place + 1 < blocks.len();
+            put_varint(out, u64::from(token.block - next) << 1 | u64::from(more));
+            next = token.block + 1;
         }
     }
     let crc = crc32fast::hash(&out[start..]);
@@ -132,8 +137,12 @@ pub(crate) fn put_table(out: &mut Vec<u8>, tokens: &[Token]) -> Vec<u64> {
     starts
 }
 
-/// Reads a bucket, calling `each` with its tokens in order.
-pub(crate) fn read_bucket(bucket: &[u8], mut each: impl FnMut(Token)) -> Result<(), Damage> {
+/// Reads a bucket of a file of format `version`, calling `each` with its tokens in order.
+pub(crate) fn read_bucket(
+    bucket: &[u8],
+    version: u32,
+    mut each: impl FnMut(Token),
+) -> Result<(), Damage> {
     let Some((entries, crc)) = bucket.split_last_chunk::<4>() else {
         return if bucket.is_empty() {
             Ok(())
@@ -144,10 +153,30 @@ pub(crate) fn read_bucket(bucket: &[u8], mut each: impl FnMut(Token)) -> Result<
     if crc32fast::hash(entries).to_le_bytes() != *crc {
         return Err(Damage("checksum of a bucket of the token table"));
     }
-    let (mut cursor, mut hash) = (Cursor::new(entries), 0u64);
+    let mut cursor = Cursor::new(entries);
+    if version == 1 {
+        return read_entries_before(&mut cursor, each);
+    }
+    let mut hash = 0u64;
     while !cursor.is_empty() {
         hash = hash.wrapping_add(cursor.varint()?);
-        let mut block = 0u32;
+        let (mut block, mut more) = (0u32, true);
+        while more {
+            let step = cursor.varint()?;
+            more = step & 1 != 0;
+            block = block.wrapping_add((step >> 1) as u32);
+            each(Token { hash, block });
+            block = block.wrapping_add(1);
+        }
+    }
+    Ok(())
+}
+
+fn read_entries_before(cursor: &mut Cursor<'_>, mut each: impl FnMut(Token)) -> Result<(), Damage> {
+    let mut long = 0u64;
+    while !cursor.is_empty() {
+        long = long.wrapping_add(cursor.varint()?);
+        let (hash, mut block) = (long >> (HASH_BITS_BEFORE - HASH_BITS), 0u32);
         for _ in 0..cursor.varint()? {
             block = block.wrapping_add(cursor.number()?);
             each(Token { hash, block });
@@ -157,13 +186,16 @@ pub(crate) fn read_bucket(bucket: &[u8], mut each: impl FnMut(Token)) -> Result<
 }
 
 /// The blocks that a bucket names for `hash`, rising.
-pub(crate) fn find(bucket: &[u8], hash: u64) -> Result<Vec<u32>, Damage> {
+pub(crate) fn find(bucket: &[u8], version: u32, hash: u64) -> Result<Vec<u32>, Damage> {
     let mut blocks = Vec::new();
-    read_bucket(bucket, |token| {
+    read_bucket(bucket, version, |token| {
         if token.hash == hash {
             blocks.push(token.block);
         }
     })?;
+    // Two hashes of format 1 may have become one.
+    blocks.sort_unstable();
+    blocks.dedup();
     Ok(blocks)
 }
 
@@ -189,7 +221,7 @@ mod tests {
             let bucket = bucket_of(group[0].hash, n);
             let bytes = &table[starts[bucket] as usize..starts[bucket + 1] as usize];
             let expected: Vec<u32> = group.iter().map(|token| token.block).collect();
-            assert_eq!(find(bytes, group[0].hash), Ok(expected));
+            assert_eq!(find(bytes, 2, group[0].hash), Ok(expected));
         }
     }
 
@@ -197,9 +229,9 @@ mod tests {
     fn a_damaged_bucket_is_refused() {
         let mut bucket = Vec::new();
         put_bucket(&mut bucket, &[Token { hash: 5, block: 1 }]);
-        assert_eq!(find(&bucket, 5), Ok(vec![1]));
+        assert_eq!(find(&bucket, 2, 5), Ok(vec![1]));
         bucket[0] ^= 4;
-        assert!(find(&bucket, 5).is_err());
-        assert!(find(&bucket[..2], 5).is_err());
+        assert!(find(&bucket, 2, 5).is_err());
+        assert!(find(&bucket[..2], 2, 5).is_err());
     }
 }

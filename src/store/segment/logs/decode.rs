@@ -16,6 +16,7 @@ use super::super::dictionary::{Dictionary, GroupViews, check_numbers};
 use super::super::times;
 use super::super::values::{Groups, Kind, Layout, Slot, Values};
 use super::encode::{OWN_SPAN, OWN_SPAN_VARIABLE, OWN_TRACE, OWN_TRACE_VARIABLE};
+use super::needle::Needle;
 use super::shape::{LogColumnsShape, LogShape};
 use super::verdict::{ASK, NO, Verdicts};
 use super::{LogBlock, family};
@@ -82,7 +83,14 @@ pub(super) fn matching(
     };
     let columns = read(block, dictionary, wanted)?;
     let verdict = |row: usize| verdicts.get(columns.shapes[row]);
-    let passes = |row: usize| verdict(row) != NO && (filter.open)(Timestamp(columns.at[row]));
+    let needle = filter.needle.and_then(Needle::new);
+    let passes = |row: usize| {
+        let verdict = verdict(row);
+        let may_have = |needle| columns.may_have(row, needle, dictionary);
+        verdict != NO
+            && (filter.open)(Timestamp(columns.at[row]))
+            && (verdict != ASK || needle.as_ref().is_none_or(may_have))
+    };
     show(dictionary, &columns, &passes, &mut |row, log| {
         if verdict(row as usize) == ASK && !(filter.matches)(log) {
             return ControlFlow::Continue(());
@@ -185,6 +193,20 @@ impl Columns {
         let id = |id: u64| (id != 0).then_some(SpanId(id.to_be_bytes()));
         self.span_ids = spans.into_iter().map(id).collect();
         Ok(())
+    }
+
+    /// Whether the body of a row may have a text that its template does not have.
+    fn may_have(&self, row: usize, needle: &Needle<'_>, dictionary: &Dictionary<LogShape>) -> bool {
+        let shape = &dictionary.shapes[self.shapes[row] as usize];
+        let template = shape.columns.as_ref().and_then(|columns| columns.template);
+        let Some(template) = template else {
+            return true;
+        };
+        let touches = |value| match value {
+            ValueRef::Str(value) => needle.may_touch(value),
+            _ => true,
+        };
+        self.bodies.row(row).any(touches) || needle.is_in(dictionary.text(template))
     }
 
     /// The body of a row; a text is put together in `text`.

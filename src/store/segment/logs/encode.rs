@@ -21,6 +21,7 @@ use super::super::values::{Groups, Layout, Slot, ValueRows};
 use super::facts::{LogBlockFacts, Steps};
 use super::shape::{self, Kept, LogShape, Template};
 use super::template::{self, Variable};
+use super::words::Words;
 use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, Logs};
 
 /// In a plain body: the hexadecimal of the record's own trace id and span id. Both bytes never occur
@@ -72,6 +73,7 @@ struct OpenBlock {
     bodies: ValueRows,
     attributes: ValueRows,
     raw: ValueRows,
+    words: Words,
     scratch: Scratch,
 }
 
@@ -236,12 +238,23 @@ impl OpenBlock {
         let (shape, kept) = shape::intern(dictionary, key, scope, log, template);
         self.shapes.push(shape);
         match (kept, log.body) {
-            (Kept::Raw, _) => return self.push_raw(log),
+            (Kept::Raw, _) => {
+                self.words.add_any();
+                return self.push_raw(log);
+            }
             (Kept::Template, ValueRef::Str(text)) => {
                 self.push_variables(text.as_bytes(), variables.unwrap_or_default(), log);
             }
-            (Kept::Columns, ValueRef::Str(text)) => self.push_body_text(text, log),
-            (Kept::Columns | Kept::Template, other) => self.bodies.push(other),
+            (Kept::Columns, ValueRef::Str(text)) => {
+                self.words.add(text.as_bytes());
+                self.push_body_text(text, log);
+            }
+            (Kept::Columns | Kept::Template, other) => {
+                if other != ValueRef::Empty {
+                    self.words.add_any();
+                }
+                self.bodies.push(other);
+            }
         }
         for attr in log.attributes {
             self.attributes.push(attr.value);
@@ -283,7 +296,10 @@ impl OpenBlock {
             let value = match (value.len(), log.trace_id, log.span_id) {
                 (32, Some(id), _) if is_hex_of(value, &id.0) => OWN_TRACE_VARIABLE.as_bytes(),
                 (16, _, Some(id)) if is_hex_of(value, &id.0) => OWN_SPAN_VARIABLE.as_bytes(),
-                _ => value,
+                _ => {
+                    self.words.add(value);
+                    value
+                }
             };
             self.bodies.push_bytes(value);
         }
@@ -347,6 +363,7 @@ impl OpenBlock {
             let hash = tokens::hash(&trace_ids[at..at + 16]);
             Token { hash, block }
         }));
+        tokens.extend(self.words.hashes().map(|hash| Token { hash, block }));
     }
 
     fn write(
@@ -403,6 +420,7 @@ impl OpenBlock {
         self.bodies.clear();
         self.attributes.clear();
         self.raw.clear();
+        self.words.clear();
     }
 }
 

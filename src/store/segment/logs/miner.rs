@@ -76,7 +76,7 @@ impl Miner {
 
 /// For keys that are hashes already.
 #[derive(Debug, Default)]
-struct AsIs(u64);
+pub(super) struct AsIs(u64);
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {

@@ -4,12 +4,14 @@ mod decode;
 mod encode;
 mod facts;
 mod miner;
+mod needle;
 mod seal;
 mod shape;
 mod template;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod words;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,13 +23,14 @@ use crate::store::{LogColumns, LogPrune, StoreError};
 use super::column::{Decoder, Encoder};
 use super::cursor::{Cursor, Damage};
 use super::dictionary::Dictionary;
-use super::directory::Block;
+use super::directory::{Block, Directory};
 use super::file::Tag;
 use super::{Format, Loaded, Segment};
 use facts::LogBlockFacts;
 use shape::LogShape;
 
 pub(crate) use seal::seal;
+pub(crate) use words::Word;
 
 /// Rows of one block: a block is what a query reads at least, and its columns compress well from
 /// about 500 rows on.
@@ -141,14 +144,43 @@ impl Segment<Logs> {
             Some(numbers) => numbers,
             None => (0..directory.blocks.len() as u32).collect(),
         };
-        let numbers = numbers.into_iter().filter(wanted);
-        Ok(numbers
-            .map(|number| LogBlock {
-                segment: self.clone(),
-                loaded: Arc::clone(&loaded),
-                number,
-            })
-            .collect())
+        let holders = self.holders(directory, &prune.words)?;
+        let block = |number: u32| LogBlock {
+            segment: self.clone(),
+            loaded: Arc::clone(&loaded),
+            number,
+            held: if directory.blocks[number as usize].facts.shapes.is_empty() {
+                u64::MAX
+            } else {
+                holders.held_by(number)
+            },
+        };
+        Ok(numbers.into_iter().filter(wanted).map(block).collect())
+    }
+
+    /// The blocks whose plain texts or variables may have each of `words`: one read per word.
+    fn holders(&self, directory: &Directory<Logs>, words: &[Word]) -> Result<Holders, StoreError> {
+        let mut holders = Holders::default();
+        if words.is_empty() {
+            return Ok(holders);
+        }
+        let Some(any) = self.blocks_with(directory, Word::any())? else {
+            return Ok(holders);
+        };
+        for word in words {
+            let mut blocks = any.clone();
+            blocks.extend(
+                self.blocks_with(directory, word.hash)?
+                    .into_iter()
+                    .flatten(),
+            );
+            if let Some(id) = word.trace {
+                blocks.extend(self.blocks_of(directory, id)?.into_iter().flatten());
+            }
+            blocks.sort_unstable();
+            holders.0.push(blocks);
+        }
+        Ok(holders)
     }
 }
 
@@ -158,6 +190,20 @@ pub(crate) struct LogBlock {
     segment: LogSegment,
     loaded: Arc<Loaded<Logs>>,
     number: u32,
+    /// Bit i: the i-th word of the reader's hints may be in a plain text or variable of this block.
+    held: u64,
+}
+
+/// For each word the blocks that may hold it, rising; empty: nothing is known.
+#[derive(Debug, Default)]
+struct Holders(Vec<Vec<u32>>);
+
+impl Holders {
+    fn held_by(&self, block: u32) -> u64 {
+        let bits = self.0.iter().enumerate();
+        let absent = bits.filter(|(_, blocks)| blocks.binary_search(&block).is_err());
+        absent.fold(u64::MAX, |held, (bit, _)| held & !(1 << bit))
+    }
 }
 
 impl LogBlock {

@@ -38,7 +38,7 @@ impl Verdicts {
                 return YES;
             }
             let shape = dictionary.shapes.get(shape as usize);
-            let kind = shape.and_then(|shape| kind(shape, dictionary, service));
+            let kind = shape.and_then(|shape| kind(shape, dictionary, service, block.held));
             match kind.and_then(|kind| (filter.decide)(&kind)) {
                 Some(true) => YES,
                 Some(false) => NO,
@@ -74,6 +74,7 @@ fn kind<'a>(
     shape: &LogShape,
     dictionary: &'a Dictionary<LogShape>,
     service: &'a str,
+    held: u64,
 ) -> Option<LogKind<'a>> {
     let columns = shape.columns.as_ref()?;
     let body = match (columns.template, columns.body) {
@@ -87,6 +88,7 @@ fn kind<'a>(
         severity_text: dictionary.text(columns.severity_text),
         event_name: dictionary.text(columns.event_name),
         body,
+        held,
     })
 }
 

@@ -236,8 +236,7 @@ impl Segment<Spans> {
         directory: &Directory<Spans>,
         any_of: &[Needle],
     ) -> Result<Option<Vec<u32>>, StoreError> {
-        let told = self.blocks_with(directory, tokens::of_values())?;
-        if told.is_none_or(|blocks| blocks.is_empty()) {
+        if !self.tells_values(directory)? {
             return Ok(None);
         }
         let mut hashes = vec![tokens::of_any()];

@@ -1,0 +1,81 @@
+//! A text that must be in a body: whether a row can have it is told by its variables alone, where the
+//! constant text does not have it.
+
+use memchr::memmem::Finder;
+
+use super::encode::{OWN_SPAN_VARIABLE, OWN_TRACE_VARIABLE};
+
+/// What is looked for; not empty.
+pub(super) struct Needle<'n> {
+    bytes: &'n [u8],
+    finder: Finder<'n>,
+    /// Whether it may begin or end inside of an id.
+    touches_ids: bool,
+}
+
+impl<'n> Needle<'n> {
+    pub(super) fn new(text: &'n str) -> Option<Needle<'n>> {
+        let bytes = text.as_bytes();
+        let ends = [bytes.first()?, bytes.last()?];
+        Some(Needle {
+            bytes,
+            finder: Finder::new(bytes),
+            touches_ids: ends.iter().any(|byte| byte.is_ascii_hexdigit()),
+        })
+    }
+
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        self.finder.find(text.as_bytes()).is_some()
+    }
+
+    /// Whether an occurrence may lie in or reach into a variable of this value.
+    pub(super) fn may_touch(&self, value: &str) -> bool {
+        if value.is_empty() {
+            return true;
+        }
+        if value == OWN_TRACE_VARIABLE || value == OWN_SPAN_VARIABLE {
+            return self.touches_ids;
+        }
+        let (value, needle) = (value.as_bytes(), self.bytes);
+        let starts_inside = || {
+            let n = value.len().min(needle.len());
+            (1..=n).any(|k| value.ends_with(&needle[..k]))
+        };
+        let ends_inside = || {
+            let n = value.len().min(needle.len());
+            (1..=n).any(|k| value.starts_with(&needle[needle.len() - k..]))
+        };
+        let (first, last) = (value[0], value[value.len() - 1]);
+        (needle.contains(&last) && starts_inside())
+            || (needle.contains(&first) && ends_inside())
+            || (value.len() > needle.len() && self.finder.find(value).is_some())
+            || (value.len() < needle.len()
+                && needle.contains(&first)
+                && memchr::memmem::find(needle, value).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever stands around a variable: when the needle is in the whole but in no constant part,
+        /// it touches the variable.
+        #[test]
+        fn an_occurrence_across_a_variable_is_noticed(
+            before in "[ab1]{0,4}",
+            value in "[ab1]{0,4}",
+            after in "[ab1]{0,4}",
+            needle in "[ab1]{1,4}",
+        ) {
+            let text = format!("{before}{value}{after}");
+            let needle = Needle::new(&needle).expect("not empty");
+            if needle.is_in(&text) && !needle.is_in(&before) && !needle.is_in(&after) {
+                prop_assert!(needle.may_touch(&value));
+            }
+        }
+    }
+}
