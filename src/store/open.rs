@@ -82,14 +82,7 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         ..Recovery::default()
     };
     let rules = erase::reload(&disk, &config, &catalogue, &content.deletions, now)?;
-    let known = (&content.classes, &content.segments[..]);
-    let (classes, new) = Classes::assign(&config.retention, known.0, known.1);
-    if !new.is_empty() {
-        catalogue.apply(&Edit {
-            classes: new,
-            ..Edit::default()
-        })?;
-    }
+    let classes = open_classes(&config, &catalogue, &content)?;
     let segments = open_segments(&disk, &dir, &catalogue, &content, &mut recovery)?;
     let live = Live {
         heads: AllHeads {
@@ -135,6 +128,23 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
         sealer,
         recovery,
     })
+}
+
+/// The retention classes of the configured services; new ones are written down.
+fn open_classes(
+    config: &Config,
+    catalogue: &Catalogue,
+    content: &Content,
+) -> Result<Classes, StoreError> {
+    let (known, rows) = (&content.classes, &content.segments);
+    let (classes, new) = Classes::assign(&config.retention, known, rows);
+    if !new.is_empty() {
+        catalogue.apply(&Edit {
+            classes: new,
+            ..Edit::default()
+        })?;
+    }
+    Ok(classes)
 }
 
 /// A directory with telemetry and without a catalogue is somebody's accident: opening it as an empty
