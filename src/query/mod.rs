@@ -250,15 +250,22 @@ impl Engine {
         id: TraceId,
         control: &Control,
     ) -> Result<Arc<LaidOut>, QueryError> {
+        let epoch = self.layouts.epoch();
         let skeleton = layout::Skeleton::read(&self.snapshot(), id, control)?;
         if let Some(known) = self.layouts.get(id, skeleton.version) {
             return Ok(known);
         }
-        Ok(self.layouts.put(LaidOut {
+        let laid_out = LaidOut {
             layout: layout::layout(&skeleton),
             version: skeleton.version,
             stats: skeleton.stats,
-        }))
+        };
+        Ok(self.layouts.put(laid_out, epoch))
+    }
+
+    /// Drops the layouts of open pages; call after a deletion.
+    pub(crate) fn forget_layouts(&self) {
+        self.layouts.forget();
     }
 
     /// The layout that a page was drawn from, by the version that the page names; `None` when it

@@ -95,6 +95,7 @@ impl App {
         let done = self.receiver.door.delete(wanted).await;
         let busy = || Failure::busy("the server is too busy or stopping", RETRY_S);
         let deletion = done.ok_or_else(busy)?.map_err(refusal)?;
+        self.engine.forget_layouts();
         tracing::info!(
             deletion = deletion.number,
             by = deletion.by,

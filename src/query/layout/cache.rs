@@ -54,6 +54,8 @@ pub(crate) struct Cache {
     hits: AtomicU64,
     misses: AtomicU64,
     too_large: AtomicU64,
+    /// Counts [`Cache::forget`]: what was read before one is not kept after it.
+    epoch: AtomicU64,
     /// Guards the list; held for a look through it, never while a trace is laid out.
     kept: Mutex<Vec<(Arc<LaidOut>, usize)>>,
 }
@@ -65,6 +67,7 @@ impl Cache {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             too_large: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             kept: Mutex::default(),
         }
     }
@@ -87,8 +90,20 @@ impl Cache {
         Some(laid_out)
     }
 
-    /// Keeps a layout; those not used for longest go.
-    pub(crate) fn put(&self, laid_out: LaidOut) -> Arc<LaidOut> {
+    /// Names the time since the last [`Cache::forget`]; ask before reading a trace.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Drops everything: records were deleted, and no open page may show them again.
+    pub(crate) fn forget(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        kept.clear();
+    }
+
+    /// Keeps a layout of what was read in `epoch`; those not used for longest go.
+    pub(crate) fn put(&self, laid_out: LaidOut, epoch: u64) -> Arc<LaidOut> {
         let bytes = laid_out.bytes();
         let laid_out = Arc::new(laid_out);
         if bytes > self.bytes_max {
@@ -96,6 +111,9 @@ impl Cache {
             return laid_out;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() != epoch {
+            return laid_out;
+        }
         kept.retain(|(one, _)| {
             (one.layout.trace_id, one.version) != (laid_out.layout.trace_id, laid_out.version)
         });
@@ -147,19 +165,19 @@ mod tests {
     #[test]
     fn versions_are_apart_and_the_least_used_go_first() {
         let cache = Cache::new(25_000);
-        cache.put(laid_out(1, 1, 100));
-        cache.put(laid_out(1, 2, 100));
+        cache.put(laid_out(1, 1, 100), 0);
+        cache.put(laid_out(1, 2, 100), 0);
         let has = |id: u8, version| cache.get(TraceId([id; 16]), version).is_some();
         assert!(has(1, 2) && has(1, 1) && !has(2, 1) && !has(1, 3));
         // The third does not fit beside both: version 2 was used less lately than version 1.
-        cache.put(laid_out(2, 1, 100));
+        cache.put(laid_out(2, 1, 100), 0);
         assert!(has(2, 1) && has(1, 1) && !has(1, 2));
         let before = cache.figures();
         assert!(
             before.bytes > 20_000 && before.bytes <= 25_000,
             "{before:?}"
         );
-        cache.put(laid_out(3, 1, 300));
+        cache.put(laid_out(3, 1, 300), 0);
         let figures = cache.figures();
         assert_eq!((figures.too_large, figures.bytes), (1, before.bytes));
         assert_eq!((figures.hits, figures.misses), (4, 3));
@@ -168,16 +186,28 @@ mod tests {
     #[test]
     fn one_version_is_kept_once() {
         let cache = Cache::new(1 << 20);
-        cache.put(laid_out(1, 1, 10));
+        cache.put(laid_out(1, 1, 10), 0);
         let once = cache.figures().bytes;
-        cache.put(laid_out(1, 1, 10));
+        cache.put(laid_out(1, 1, 10), 0);
         assert_eq!(cache.figures().bytes, once);
         for id in 0..200 {
-            cache.put(laid_out(id, 1, 1));
+            cache.put(laid_out(id, 1, 1), 0);
         }
         assert!(
             cache.get(TraceId([1; 16]), 1).is_none(),
             "the number is bounded, too"
         );
+    }
+
+    #[test]
+    fn what_was_read_before_a_deletion_is_not_kept() {
+        let cache = Cache::new(1 << 20);
+        cache.put(laid_out(1, 1, 10), cache.epoch());
+        let before = cache.epoch();
+        cache.forget();
+        cache.put(laid_out(2, 1, 10), before);
+        assert_eq!(cache.figures().bytes, 0);
+        cache.put(laid_out(2, 1, 10), cache.epoch());
+        assert!(cache.get(TraceId([2; 16]), 1).is_some());
     }
 }
