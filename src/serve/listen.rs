@@ -124,7 +124,8 @@ async fn connection(
         move |mut request: hyper::Request<Incoming>| {
             spoken.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(through);
-            router.clone().oneshot(request)
+            // Boxed, so that a connection without a request does not hold room for one.
+            Box::pin(router.clone().oneshot(request))
         }
     });
     let protocols = protocols();
