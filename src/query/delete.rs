@@ -25,6 +25,11 @@ pub(crate) fn condition(text: &str) -> Result<Condition, String> {
 /// # Errors
 /// It cannot: everything would match, which is retention's work or an accident, or it is no query.
 pub(crate) fn check(expr: &Expr) -> Result<(), QueryError> {
+    if !names_something(expr) {
+        let what =
+            "a deletion names what goes, such as trace:ID or user.id:42; -x alone is all the rest";
+        return Err(QueryError::Invalid(what.to_owned()));
+    }
     compile(expr).map(|_| ())
 }
 
@@ -46,6 +51,16 @@ fn compile(expr: &Expr) -> Result<Condition, QueryError> {
             matches: Box::new(move |span| spans.matches(span)),
         }),
     })
+}
+
+/// Whether every way to match has a condition that is not a negation.
+fn names_something(expr: &Expr) -> bool {
+    match expr {
+        Expr::All | Expr::Not(_) => false,
+        Expr::Term(_) => true,
+        Expr::And(parts) => parts.iter().any(names_something),
+        Expr::Or(parts) => parts.iter().all(names_something),
+    }
 }
 
 /// What a deletion would erase.
@@ -151,6 +166,17 @@ mod tests {
         check("user.id:42,43 -level:error", "user.id:? -level:?");
         check("secret OR attr.mail:anna*", "(? OR attr.mail:?*)");
         check("/anna.*/ duration:>5s", "/?/ duration:>?");
+    }
+
+    #[test]
+    fn what_is_only_left_out_names_nothing() {
+        let is_taken = |text: &str| check(&lang::parse(text).expect("a query")).is_ok();
+        for text in ["", "*", "-x", "-x -y", "x OR -y", "(x OR -y) -z"] {
+            assert!(!is_taken(text), "{text:?}");
+        }
+        for text in ["x", "x -y", "(x OR y) -z", "x (y OR -z)"] {
+            assert!(is_taken(text), "{text:?}");
+        }
     }
 
     #[test]

@@ -5,11 +5,14 @@ use memchr::memmem::Finder;
 
 use super::encode::{OWN_SPAN_VARIABLE, OWN_TRACE_VARIABLE};
 
+/// Hexadecimal digits of the shorter kind of id.
+const SPAN_ID_DIGITS: usize = 16;
+
 /// What is looked for; not empty.
 pub(super) struct Needle<'n> {
     bytes: &'n [u8],
     finder: Finder<'n>,
-    /// Whether it may begin or end inside of an id.
+    /// Whether it may begin or end inside of an id, or hold a whole one.
     touches_ids: bool,
 }
 
@@ -17,10 +20,12 @@ impl<'n> Needle<'n> {
     pub(super) fn new(text: &'n str) -> Option<Needle<'n>> {
         let bytes = text.as_bytes();
         let ends = [bytes.first()?, bytes.last()?];
+        let reaches_in = ends.iter().any(|byte| byte.is_ascii_hexdigit());
+        let mut words = bytes.split(|byte| !byte.is_ascii_hexdigit());
         Some(Needle {
             bytes,
             finder: Finder::new(bytes),
-            touches_ids: ends.iter().any(|byte| byte.is_ascii_hexdigit()),
+            touches_ids: reaches_in || words.any(|hex| hex.len() >= SPAN_ID_DIGITS),
         })
     }
 
@@ -60,6 +65,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_own_id_is_noticed_at_the_ends_and_inside() {
+        let trace = "5b8efff798038103d269b633813fc60c";
+        for (needle, expect) in [
+            ("5b8e", true),
+            ("request 5", true),
+            (&*format!("\"{trace}\""), true),
+            ("(eee19b7ec3c1b174)", true),
+            (" in span ", false),
+            ("(123456789012345)", false),
+        ] {
+            let found = Needle::new(needle).expect("not empty");
+            for own in [OWN_TRACE_VARIABLE, OWN_SPAN_VARIABLE] {
+                assert_eq!(found.may_touch(own), expect, "{needle}");
+            }
+        }
+    }
 
     proptest! {
         /// Whatever stands around a variable: when the needle is in the whole but in no constant part,
