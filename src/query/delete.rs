@@ -27,7 +27,7 @@ pub(crate) fn condition(text: &str) -> Result<Condition, String> {
 pub(crate) fn check(expr: &Expr) -> Result<(), QueryError> {
     if !names_something(expr) {
         let what =
-            "a deletion names what goes, such as trace:ID or user.id:42; -x alone is all the rest";
+            "a deletion needs a condition that names what goes, such as trace:ID or user.id:42";
         return Err(QueryError::Invalid(what.to_owned()));
     }
     compile(expr).map(|_| ())
