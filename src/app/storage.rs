@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use super::command::Stop;
-use crate::config::Settings;
+use crate::config::{Settings, User};
 use crate::ingest::{self, Door, WriterThread};
 use crate::observe::{Clock, Metrics, Sources};
 use crate::store::{self, Disk, Retention, Store, StoreError};
@@ -111,22 +111,30 @@ fn retention(settings: &Settings) -> Retention {
 }
 
 fn store_config(settings: &Settings) -> store::Config {
+    let memory = settings.memory_budget();
     store::Config {
         dir: PathBuf::from(&settings.data_dir.0),
         retention: retention(settings),
         disk_free_min: settings.limits_disk_free_min.0.map(|size| size.0),
         dedup_window: settings.ingest_dedup_window.0,
         compile: crate::query::condition,
+        memory: store::Memory {
+            heads: memory.of(User::Heads),
+            sealing: memory.of(User::Sealing),
+            directories: memory.of(User::Directories),
+        },
     }
 }
 
 fn door_config(settings: &Settings) -> ingest::Config {
-    let memory = ingest::Config::for_memory(bytes(settings.memory_bytes()));
+    let budget = settings.memory_budget();
+    let memory = ingest::Config::for_memory(bytes(budget.total()));
     ingest::Config {
         request_bytes: settings
             .limits_request_bytes
             .0
             .map_or(memory.request_bytes, |size| bytes(size.0)),
+        budget_bytes: bytes(budget.of(User::Door)),
         limits: ingest::Limits {
             name_bytes: bytes(settings.limits_name_bytes.0),
             value_bytes: bytes(settings.limits_value_bytes.0),
@@ -138,7 +146,6 @@ fn door_config(settings: &Settings) -> ingest::Config {
             .unwrap_or(u64::MAX),
         durability: settings.durability,
         retention: retention(settings),
-        ..memory
     }
 }
 

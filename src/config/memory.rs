@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::budget::MEMORY_MIN;
+
 /// The default of `limits.memory` on a large machine: a log store for a small team needs no more.
 const MEMORY_DEFAULT_MAX: u64 = 1 << 30;
 /// The rest is left to the page cache, the allocator's slack and the container's other processes.
@@ -10,10 +12,19 @@ const MEMORY_SHARE_PERCENT: u64 = 60;
 /// Taken when neither the cgroup nor /proc tells anything.
 const MEMORY_UNKNOWN: u64 = 512 << 20;
 
-/// 60 % of the cgroup's or the machine's memory in bytes, at most 1 GiB.
+/// The most that is taken where the usual share would be less than the minimum.
+const MEMORY_SHARE_PERCENT_MAX: u64 = 80;
+
+/// 60 % of the cgroup's or the machine's memory in bytes, at most 1 GiB. A small container gives up
+/// to 80 % for the minimum; below that, starting fails with the setting's name.
 pub(crate) fn memory_limit_default() -> u64 {
-    let available = available(Path::new("/")).unwrap_or(MEMORY_UNKNOWN);
-    (available / 100 * MEMORY_SHARE_PERCENT).min(MEMORY_DEFAULT_MAX)
+    default_of(available(Path::new("/")).unwrap_or(MEMORY_UNKNOWN))
+}
+
+fn default_of(available: u64) -> u64 {
+    let usual = available / 100 * MEMORY_SHARE_PERCENT;
+    let least = MEMORY_MIN.min(available / 100 * MEMORY_SHARE_PERCENT_MAX);
+    usual.max(least).min(MEMORY_DEFAULT_MAX)
 }
 
 /// Bytes this process may use, reading the files below `root` ("/" outside tests).
@@ -114,6 +125,14 @@ mod tests {
     fn without_a_limit_it_is_the_ram() {
         check(&[RAM_8G, ("proc/self/cgroup", "0::/\n")], Some(8 << 30));
         check(&[], None);
+    }
+
+    #[test]
+    fn a_small_container_gives_more_of_itself_up_to_a_point() {
+        assert_eq!(default_of(256 << 20), (256 << 20) / 100 * 60);
+        assert_eq!(default_of(100_000_000), MEMORY_MIN);
+        assert_eq!(default_of(50_000_000), 40_000_000, "which is refused");
+        assert_eq!(default_of(64 << 30), MEMORY_DEFAULT_MAX);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is reported at once, each with its setting and where it was written. Must never print a secret
 //! and never guess: an unknown name is an error.
 
+mod budget;
 mod link;
 mod memory;
 mod read;
@@ -14,6 +15,7 @@ mod values;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use budget::{Budget, User};
 pub(crate) use table::{SETTINGS, Settings};
 pub(crate) use values::{AccessMode, ClientHeader, IngestAccess};
 
@@ -89,6 +91,12 @@ impl Settings {
             .0
             .map_or_else(memory::memory_limit_default, |size| size.0)
     }
+
+    /// The split of it; loading has checked that there is enough.
+    pub(crate) fn memory_budget(&self) -> Budget {
+        let memory = self.memory_bytes().max(budget::MEMORY_MIN);
+        Budget::split(memory).expect("it is at least the minimum")
+    }
 }
 
 fn apply(settings: &mut Settings, given: &Given, problems: &mut Vec<Problem>) {
@@ -139,15 +147,16 @@ fn disagreements(settings: &Settings, problems: &mut Vec<Problem>) {
             "\"token\" means nothing while auth.mode is \"none\"; remove one of them".to_owned(),
         );
     }
-    let memory = settings.limits_memory.0.map_or(u64::MAX, |size| size.0);
-    if settings
-        .limits_request_bytes
-        .0
-        .is_some_and(|size| size.0 > memory / 4)
-    {
+    if let Err(problem) = Budget::split(settings.memory_bytes()) {
+        disagree("limits.memory", problem);
+    }
+    // A request of usual records and its index must fit the heads alone.
+    let max = settings.memory_budget().of(User::Heads) / 3 * 2;
+    let wanted = settings.limits_request_bytes.0;
+    if wanted.is_some_and(|size| size.0 > max) {
         disagree(
             "limits.request_bytes",
-            "must be at most a quarter of limits.memory".to_owned(),
+            format!("must be at most {max} bytes with this limits.memory"),
         );
     }
 }

@@ -96,7 +96,7 @@ settings! {
     "limits.disk_free_min" = limits_disk_free_min: Auto<ByteSize> = "auto";
     /// Connections held at once over all listeners; more are refused and counted.
     "limits.connections" = limits_connections: Count = "1024";
-    /// The largest request, after decompression. `auto` is a sixteenth of `limits.memory`, at most 64 MiB.
+    /// The largest request, after decompression. `auto` is a sixteenth of `limits.memory`, at most 32 MiB.
     "limits.request_bytes" = limits_request_bytes: Auto<ByteSize> = "auto";
     /// Longest name of a span, an event or an attribute; longer ones are cut and marked.
     "limits.name_bytes" = limits_name_bytes: ByteSize = "1KiB";

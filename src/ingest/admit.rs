@@ -49,38 +49,77 @@ pub(super) struct Admitted {
     pub(super) rewritten: Option<Rewritten>,
 }
 
-/// Admits a request.
-///
-/// # Errors
-/// The frame around the records is malformed, so that they cannot be told apart.
-pub(super) fn admit(mut bytes: Vec<u8>, terms: Terms<'_>) -> Result<Admitted, WireError> {
+/// What a first look at a request found.
+#[derive(Debug)]
+pub(super) enum Look {
+    Clean(Admitted),
+    /// Something in it is not as it must be: it has to be written anew, and memory for that asked
+    /// for first.
+    Dirty(Dirty),
+}
+
+/// A masked request that is not clean.
+#[derive(Debug)]
+pub(super) struct Dirty {
+    bytes: bytes::Bytes,
+    masked: Masked,
+}
+
+/// Masks and indexes a request.
+pub(super) fn look(mut bytes: Vec<u8>, terms: Terms<'_>) -> Look {
     let masked = redact::redact(&mut bytes, terms.signal, terms.redact);
     let bytes = bytes::Bytes::from(bytes);
     let (newest, clean) = index(bytes.clone(), terms);
-    if let Some(chunk) = clean {
-        return Ok(Admitted {
+    match clean {
+        Some(chunk) => Look::Clean(Admitted {
             chunk,
             newest,
             masked,
             rewritten: None,
-        });
+        }),
+        None => Look::Dirty(Dirty { bytes, masked }),
     }
-    let rules = Rules {
-        limits: terms.limits,
-        signal: terms.signal,
-        received: terms.received,
-        oldest: terms.oldest,
-        of_services: terms.of_services,
-    };
-    let mut rewritten = rewrite::rewrite(&bytes, rules)?;
-    let bytes = std::mem::take(&mut rewritten.bytes).into();
-    let (newest, clean) = index(bytes, terms);
-    Ok(Admitted {
-        chunk: clean.expect("what rewriting produces is clean (property test)"),
-        newest,
-        masked,
-        rewritten: Some(rewritten),
-    })
+}
+
+impl Dirty {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Leaves out and cuts what breaks a rule.
+    ///
+    /// # Errors
+    /// The frame around the records is malformed, so that they cannot be told apart.
+    pub(super) fn rewrite(self, terms: Terms<'_>) -> Result<Admitted, WireError> {
+        let rules = Rules {
+            limits: terms.limits,
+            signal: terms.signal,
+            received: terms.received,
+            oldest: terms.oldest,
+            of_services: terms.of_services,
+        };
+        let mut rewritten = rewrite::rewrite(&self.bytes, rules)?;
+        let bytes = std::mem::take(&mut rewritten.bytes).into();
+        let (newest, clean) = index(bytes, terms);
+        Ok(Admitted {
+            chunk: clean.expect("what rewriting produces is clean (property test)"),
+            newest,
+            masked: self.masked,
+            rewritten: Some(rewritten),
+        })
+    }
+}
+
+/// Both steps without a budget between them.
+///
+/// # Errors
+/// As [`Dirty::rewrite`].
+#[cfg(any(test, feature = "internals"))]
+pub(super) fn admit(bytes: Vec<u8>, terms: Terms<'_>) -> Result<Admitted, WireError> {
+    match look(bytes, terms) {
+        Look::Clean(admitted) => Ok(admitted),
+        Look::Dirty(dirty) => dirty.rewrite(terms),
+    }
 }
 
 /// Indexes a request; `None` when anything in it is not as it must be.

@@ -68,6 +68,11 @@ impl Permit {
         self.held.num_permits()
     }
 
+    /// Bytes of the whole budget.
+    pub(crate) const fn total(&self) -> usize {
+        self.budget.total
+    }
+
     /// Takes more.
     ///
     /// # Errors

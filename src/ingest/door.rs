@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::admit::{self, Terms};
+use super::admit::{self, Admitted, Look, Terms};
 use super::budget::{Budget, Permit};
 use super::dedup::{self, Window};
 use super::offload::Offload;
 use super::report::Report;
 use super::senders;
 use super::writer::{Item, Loop, Stored, Waiting};
-use super::{Config, Receipt, Refusal, Submission};
-use crate::model::Signal;
-use crate::observe::sources::Sources;
+use super::{Config, Encoding, Receipt, Refusal, Submission};
+use crate::model::chunk::Counts;
+use crate::model::{ProjectId, Signal, Timestamp};
+use crate::observe::sources::{Sources, Transport};
 use crate::observe::{Clock, Metric, Metrics};
 use crate::store::{Batch, Deletion, Key, StoreError, Wanted, Writer};
 
@@ -45,6 +47,24 @@ struct Shared {
 pub(crate) struct WriterThread {
     queue: SyncSender<Item>,
     thread: JoinHandle<()>,
+}
+
+/// Whose rules a request goes by.
+#[derive(Clone, Copy)]
+struct Whose {
+    signal: Signal,
+    project: ProjectId,
+    received: Timestamp,
+}
+
+/// What is known of a request besides its records.
+struct Coming {
+    signal: Signal,
+    received: Timestamp,
+    transport: Transport,
+    key: u128,
+    wire: Option<(Encoding, Bytes)>,
+    left_out: u64,
 }
 
 impl WriterThread {
@@ -149,12 +169,11 @@ impl Door {
     /// Why the whole request was refused; single bad records are told in the [`Receipt`].
     pub(crate) async fn submit(
         &self,
-        permit: Permit,
+        mut permit: Permit,
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
         let signal = submission.signal;
-        let (door, bytes) = (self.clone(), submission.bytes.len());
-        let admitted = self.offload(bytes, move || door.admit(submission)).await;
+        let admitted = self.admit(&mut permit, submission).await;
         let (batch, report) = admitted.inspect_err(|refusal| self.refused(signal, refusal))?;
         let mut receipt = report.receipt();
         let stored = match batch {
@@ -189,8 +208,23 @@ impl Door {
         self.shared.metrics.add(Metric::Refused, &labels, 1);
     }
 
-    /// Checks, masks and indexes a request; no batch when no record of it is left.
-    fn admit(&self, submission: Submission) -> Result<(Option<Batch>, Report), Refusal> {
+    /// Refuses what could never have memory, instead of letting it wait for some.
+    fn fits(&self, bytes: usize) -> Result<(), Refusal> {
+        let max = self.shared.budget.total();
+        if bytes > max {
+            let (bytes, max) = (bytes as u64, max as u64);
+            return Err(Refusal::TooLarge { bytes, max });
+        }
+        Ok(())
+    }
+
+    /// Checks, masks and indexes a request; no batch when no record of it is left. Every step asks
+    /// for its memory first and then runs where it holds up nobody.
+    async fn admit(
+        &self,
+        permit: &mut Permit,
+        submission: Submission,
+    ) -> Result<(Option<Batch>, Report), Refusal> {
         let Submission {
             signal,
             project,
@@ -199,43 +233,72 @@ impl Door {
             wire,
             left_out,
         } = submission;
-        let (shared, received) = (&self.shared, self.shared.clock.now());
-        let decoded = bytes.len() as u64;
-        shared
-            .metrics
-            .add(Metric::DecodedBytes, &[signal.name()], decoded);
-        let key = dedup::key(&bytes, signal, project);
-        let terms = Terms {
+        let (received, len) = (self.shared.clock.now(), bytes.len());
+        let metrics = &self.shared.metrics;
+        metrics.add(Metric::DecodedBytes, &[signal.name()], len as u64);
+        let count = move || {
+            let key = dedup::key(&bytes, signal, project);
+            (Counts::of(&bytes).index_bytes(), key, bytes)
+        };
+        let (index_bytes, key, bytes) = self.offload(len, count).await;
+        // The index of many tiny records is larger than they are.
+        self.fits(len + index_bytes)?;
+        permit.grow(index_bytes).await?;
+        let whose = Whose {
             signal,
             project,
             received,
-            oldest: shared.config.retention.cutoff(signal, received),
-            of_services: &shared.config.retention.service_cutoffs(received),
-            limits: &shared.config.limits,
-            redact: shared.config.redact,
         };
-        let admitted = admit::admit(bytes, terms).map_err(|error| {
-            Refusal::Malformed(format!("not an OTLP {} request: {error}", signal.name()))
-        })?;
-        let mut seen = senders::of(&admitted.chunk, admitted.newest, transport);
-        if let Some(rewritten) = &admitted.rewritten {
-            senders::add_rejections(&mut seen, rewritten, signal, received, transport);
-        }
-        let unchanged = admitted.rewritten.is_none() && admitted.masked.is_empty();
-        let mut report = Report::new(
+        let look = move |terms: Terms<'_>| admit::look(bytes, terms);
+        let admitted = match self.offload_on(whose, len, look).await {
+            Look::Clean(admitted) => admitted,
+            Look::Dirty(dirty) => {
+                // Once more for what is written anew, which holds at most what came.
+                permit.grow(dirty.len() + index_bytes).await?;
+                let rewrite = move |terms: Terms<'_>| dirty.rewrite(terms);
+                let rewritten = self.offload_on(whose, len, rewrite).await;
+                rewritten.map_err(|error| {
+                    Refusal::Malformed(format!("not an OTLP {} request: {error}", signal.name()))
+                })?
+            }
+        };
+        let coming = Coming {
             signal,
-            &admitted.chunk,
-            &admitted.masked,
-            admitted.rewritten.unwrap_or_default(),
-            seen,
-        );
-        report.left_out = left_out;
-        let batch = Batch {
-            chunk: admitted.chunk,
+            received,
+            transport,
             key,
-            wire: wire.filter(|_| unchanged),
+            wire,
+            left_out,
         };
-        Ok((Some(batch).filter(|batch| batch.rows() > 0), report))
+        Ok(self.offload(len, move || batch(coming, admitted)).await)
+    }
+
+    /// As [`Door::offload`], for work that goes by the rules for a request.
+    async fn offload_on<T: Send + 'static>(
+        &self,
+        whose: Whose,
+        bytes: usize,
+        work: impl FnOnce(Terms<'_>) -> T + Send + 'static,
+    ) -> T {
+        let shared = Arc::clone(&self.shared);
+        let on_terms = move || {
+            let Whose {
+                signal,
+                project,
+                received,
+            } = whose;
+            let retention = &shared.config.retention;
+            work(Terms {
+                signal,
+                project,
+                received,
+                oldest: retention.cutoff(signal, received),
+                of_services: &retention.service_cutoffs(received),
+                limits: &shared.config.limits,
+                redact: shared.config.redact,
+            })
+        };
+        self.offload(bytes, on_terms).await
     }
 
     /// Queues a batch and waits for the word of the writer, which counts it.
@@ -267,4 +330,35 @@ impl Door {
             Err(_) => refused(Refusal::Closing),
         }
     }
+}
+
+/// What a batch is and what is reported of it; no batch when no record is left.
+fn batch(coming: Coming, admitted: Admitted) -> (Option<Batch>, Report) {
+    let Coming {
+        signal,
+        received,
+        transport,
+        key,
+        wire,
+        left_out,
+    } = coming;
+    let mut seen = senders::of(&admitted.chunk, admitted.newest, transport);
+    if let Some(rewritten) = &admitted.rewritten {
+        senders::add_rejections(&mut seen, rewritten, signal, received, transport);
+    }
+    let unchanged = admitted.rewritten.is_none() && admitted.masked.is_empty();
+    let mut report = Report::new(
+        signal,
+        &admitted.chunk,
+        &admitted.masked,
+        admitted.rewritten.unwrap_or_default(),
+        seen,
+    );
+    report.left_out = left_out;
+    let batch = Batch {
+        chunk: admitted.chunk,
+        key,
+        wire: wire.filter(|_| unchanged),
+    };
+    (Some(batch).filter(|batch| batch.rows() > 0), report)
 }

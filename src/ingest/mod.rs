@@ -49,7 +49,7 @@ pub(crate) enum Durability {
 /// Settings of the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
-    /// Memory of requests in flight, in bytes: 25 % of `limits.memory`.
+    /// Memory of requests in flight, in bytes: a quarter of `limits.memory`.
     pub(crate) budget_bytes: usize,
     /// The largest request, in bytes, before and after decompression (`limits.request_bytes`).
     pub(crate) request_bytes: usize,
@@ -62,12 +62,16 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
 }
 
+/// The largest request when nothing is set: with the index of usual records it fits the heads, which
+/// have 48 MiB at most. A Collector sends up to 20 MiB.
+const REQUEST_BYTES_MAX: usize = 32 << 20;
+
 impl Config {
     /// The defaults of the settings for a given `limits.memory`.
     pub(crate) fn for_memory(memory_bytes: usize) -> Config {
         Config {
             budget_bytes: memory_bytes / 4,
-            request_bytes: (memory_bytes / 16).min(64 << 20),
+            request_bytes: (memory_bytes / 16).min(REQUEST_BYTES_MAX),
             limits: Limits::default(),
             redact: Redact {
                 credentials: true,

@@ -1,5 +1,5 @@
 //! Where large requests are decoded: on blocking threads, a few at a time, so that pages and small
-//! requests are served meanwhile. 64 MiB of JSON take a core for half a second.
+//! requests are served meanwhile. 32 MiB of JSON take a core for a quarter of a second.
 
 use std::sync::Arc;
 

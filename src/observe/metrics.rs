@@ -71,6 +71,8 @@ metrics! {
     Deduplicated = Counter "watchpost_ingest_deduplicated_requests_total" ["signal"] "Requests seen before within ingest.dedup_window: acknowledged again, not stored twice.";
     BudgetBytes = Gauge "watchpost_ingest_budget_bytes" [] "Memory that requests in flight may use.";
     BudgetUsedBytes = Gauge "watchpost_ingest_budget_used_bytes" [] "Memory that requests in flight use now.";
+    MemoryBudgetBytes = Gauge "watchpost_memory_budget_bytes" ["user"] "Share of limits.memory, by user.";
+    MemoryUsedBytes = Gauge "watchpost_memory_used_bytes" ["user"] "Memory accounted for, by user; process is the rest of the resident memory.";
     StorePoisoned = Gauge "watchpost_store_poisoned" [] "1 after a failed write: ingest answers 503 until a restart.";
     StoreDiskBytes = Gauge "watchpost_store_disk_bytes" ["signal"] "Bytes of segments on disk.";
     StoreRows = Gauge "watchpost_store_rows" ["signal"] "Records in segments.";

@@ -17,6 +17,10 @@ pub(crate) const QUERY_BYTES_MAX: u64 = 4 << 30;
 /// too long shows something: a page of records from about as many blocks.
 pub(crate) const FINISH_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Memory that one query may hold for what it found and for the answer made of it, in bytes, when
+/// the budget gives it no less: 10,000 records of 1.5 KB, twice.
+pub(crate) const QUERY_MEMORY_MAX: u64 = 32 << 20;
+
 /// Queries listed as running at once; the semaphore in front of the engine lets far fewer run.
 pub(crate) const RUNNING_MAX: usize = 1024;
 
@@ -29,6 +33,8 @@ pub(crate) enum Partial {
     Cancelled,
     /// The byte budget is used up.
     Bytes,
+    /// What it found so far takes the memory of one query.
+    Memory,
     /// More rows, values or spans than an answer may hold.
     Rows,
     /// Blocks of the range are damaged and quarantined.
@@ -42,6 +48,9 @@ impl Partial {
             Partial::Deadline => "stopped at its time limit; narrow the time range or the query",
             Partial::Cancelled => "cancelled",
             Partial::Bytes => "stopped at its byte budget; narrow the time range or the query",
+            Partial::Memory => {
+                "stopped at its memory budget (limits.memory); narrow the query or lower the limit"
+            }
             Partial::Rows => "more results than one answer holds; narrow the query",
             Partial::Damaged => "parts of the data are damaged and were left out",
         }
@@ -68,9 +77,11 @@ pub(crate) struct Control {
     started: Instant,
     deadline: Instant,
     bytes_max: u64,
+    memory_max: u64,
     cancelled: AtomicBool,
     records: AtomicU64,
     bytes: AtomicU64,
+    held: AtomicU64,
 }
 
 impl Control {
@@ -81,10 +92,34 @@ impl Control {
             started,
             deadline: started + time,
             bytes_max,
+            memory_max: QUERY_MEMORY_MAX,
             cancelled: AtomicBool::new(false),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            held: AtomicU64::new(0),
         }
+    }
+
+    /// With a memory budget in bytes, at most [`QUERY_MEMORY_MAX`].
+    pub(crate) fn with_memory(mut self, memory_max: u64) -> Control {
+        self.memory_max = memory_max.min(QUERY_MEMORY_MAX);
+        self
+    }
+
+    /// Takes memory for something found. Checked by [`Control::check`] too, so that whoever cannot
+    /// stop at once overshoots by one unit at most.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<(), Partial> {
+        let bytes = bytes as u64;
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.memory_max {
+            return Err(Partial::Memory);
+        }
+        Ok(())
+    }
+
+    /// Gives memory back.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     #[cfg(test)]
@@ -104,6 +139,8 @@ impl Control {
             Err(Partial::Cancelled)
         } else if self.bytes.load(Ordering::Relaxed) >= self.bytes_max {
             Err(Partial::Bytes)
+        } else if self.held.load(Ordering::Relaxed) > self.memory_max {
+            Err(Partial::Memory)
         } else if Instant::now() >= self.deadline {
             Err(Partial::Deadline)
         } else {
@@ -112,7 +149,7 @@ impl Control {
     }
 
     /// Whether reading what was found must stop now: cancelled, or well past the deadline. The byte
-    /// budget is for searching; what was found is bounded by the limit of the page.
+    /// budget is for searching; what is read is held against the memory budget one by one.
     pub(crate) fn check_finish(&self) -> Result<(), Partial> {
         if self.cancelled.load(Ordering::Relaxed) {
             Err(Partial::Cancelled)
@@ -175,9 +212,12 @@ pub(crate) struct RunningQuery {
 impl Registry {
     /// Lists a query as running until the returned guard is dropped. `None` when
     /// [`RUNNING_MAX`] queries run already.
-    pub(crate) fn start(&self, text: &str, now: Instant) -> Option<Running> {
+    ///
+    /// `memory_max` is what it may hold, in bytes.
+    pub(crate) fn start(&self, text: &str, now: Instant, memory_max: u64) -> Option<Running> {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let control = Arc::new(Control::new(id, now, QUERY_TIME_MAX, QUERY_BYTES_MAX));
+        let control = Control::new(id, now, QUERY_TIME_MAX, QUERY_BYTES_MAX);
+        let control = Arc::new(control.with_memory(memory_max));
         let mut running = self.lock();
         if running.len() >= RUNNING_MAX {
             return None;
@@ -197,6 +237,13 @@ impl Registry {
             control.cancel();
         }
         found.is_some()
+    }
+
+    /// Memory that running queries hold, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let running = self.lock();
+        let held = running.values().map(|(_, control)| &control.held);
+        held.map(|held| held.load(Ordering::Relaxed)).sum()
     }
 
     /// The running queries, oldest first.
@@ -257,6 +304,12 @@ mod tests {
         assert_eq!(control.check(), Err(Partial::Bytes));
         control.cancel();
         assert_eq!(control.check(), Err(Partial::Cancelled));
+        let hungry = Control::new(3, now, Duration::from_secs(60), 100).with_memory(1_000);
+        assert_eq!(hungry.hold(1_000), Ok(()));
+        assert_eq!(hungry.hold(1), Err(Partial::Memory));
+        assert_eq!(hungry.check(), Err(Partial::Memory));
+        hungry.release(1);
+        assert_eq!(hungry.check(), Ok(()));
         let late = Control::new(2, now, Duration::ZERO, 100);
         assert_eq!(late.check(), Err(Partial::Deadline));
         assert_eq!(late.check_finish(), Ok(()));
@@ -270,7 +323,9 @@ mod tests {
     #[test]
     fn a_running_query_is_listed_cancelled_by_id_and_gone_when_dropped() {
         let registry = Registry::default();
-        let running = registry.start("error", Instant::now()).expect("room");
+        let running = registry
+            .start("error", Instant::now(), 1 << 20)
+            .expect("room");
         let id = running.control().id();
         assert_eq!(registry.list().len(), 1);
         assert!(registry.cancel(id));

@@ -136,6 +136,7 @@ impl<'a> Counter<'a> {
 
     fn may_go_on(&mut self, progress: &mut Progress<'_>) -> bool {
         self.cut |= self.records >= self.records_max;
+        progress.holds(self.table.bytes);
         !self.cut && progress.may_go_on()
     }
 
@@ -258,10 +259,15 @@ fn is_id(key: &str) -> bool {
     )
 }
 
+/// Memory of one counted value beside its text: its entry in a hash table that may be half empty.
+const VALUE_OVERHEAD_BYTES: usize = 80;
+
 /// Counts per field and value.
 #[derive(Debug, Default)]
 struct Table {
     fields: HashMap<String, Counts>,
+    /// Memory of names and values, about.
+    bytes: usize,
     /// Fields or values were left out.
     full: bool,
 }
@@ -288,6 +294,7 @@ impl Table {
                 return;
             }
             self.fields.insert(name.to_owned(), Counts::default());
+            self.bytes += size_of::<(String, Counts)>() + name.len();
         }
         let counts = self.fields.get_mut(name).expect("inserted above");
         if counts.last_record != record {
@@ -304,6 +311,7 @@ impl Table {
             counts.unlisted = true;
         } else {
             counts.values.insert(value.to_owned(), 1);
+            self.bytes += VALUE_OVERHEAD_BYTES + value.len();
         }
     }
 

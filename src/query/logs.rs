@@ -11,20 +11,19 @@ use std::sync::Arc;
 
 use super::QueryError;
 use super::answer::{Context, Direction, LOG_ROWS_MAX, LogCursor, LogPage, LogRequest, OtlpPage};
-use super::control::{Control, Stats};
+use super::best::{Best, Place, SURPLUS};
+use super::control::{Control, Partial, Stats};
 use super::matcher::LogMatcher;
 use super::scan::{Progress, log_units};
+use super::weight;
 use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_DAY;
 use crate::model::write::RequestWriter;
-use crate::model::{LogRecord, LogView, Resource, Scope, TimeRange, Timestamp};
+use crate::model::{LogRecord, LogView, Resource, Scope, TimeRange};
 use crate::store::{LogColumns, LogFilter, LogPrune, LogUnit, Snapshot};
 
 /// How far around a record its neighbours are looked for.
 const CONTEXT_NS: u64 = NANOS_PER_DAY;
-
-/// Candidates kept beyond those asked for before the worse ones are thrown away.
-const SURPLUS: usize = 1024;
 
 /// A page of log records.
 pub(super) fn page(
@@ -252,59 +251,101 @@ impl Search {
                 ControlFlow::Continue(())
             });
             progress.looked(unit, result);
+            progress.holds(self.best.bytes());
         }
     }
 
     /// The second pass: the records themselves, in order, and where the next page starts. A pass that
-    /// is cut short gives the first records of the page, without a gap, and the next page goes on
-    /// behind them.
+    /// is cut short, by time or by memory, gives the first records of the page, without a gap, and the
+    /// next page goes on behind them.
     fn finish<T>(
         mut self,
         progress: &mut Progress<'_>,
         make: &mut dyn FnMut(&LogView<'_>) -> T,
     ) -> (Vec<T>, Option<LogCursor>) {
         self.best.shrink();
-        let (limit, direction) = (self.best.limit, self.best.direction);
+        let limit = self.best.limit;
         let mut places = std::mem::take(&mut self.best.found);
         places.append(&mut self.best.edge);
         places.sort_unstable_by_key(|place| (place.unit, place.row));
         // Records of one nanosecond are many only when they came without a time. Then their ids
         // are read first and the records after, so that memory stays at what is asked for.
-        let directly = places.len() <= 2 * limit + SURPLUS;
-        let mut read: Vec<Read<T>> = Vec::new();
-        let mut unread = self.read(&places, progress, &mut |place, log| {
-            read.push(Read {
-                id: RecordId::of(log),
-                place,
-                made: directly.then(|| make(log)),
-            });
-        });
-        let in_order = |id: &RecordId| (direction.rank(id.at), direction.rank_hash(id.hash));
-        read.sort_by_key(|read| std::cmp::Reverse(in_order(&read.id)));
-        let cursor = self.best.cursor;
-        if let Some(cursor) = cursor {
-            let mut shown = cursor.shown;
-            read.retain(|read| match in_order(&read.id).cmp(&in_order(&cursor.id)) {
-                std::cmp::Ordering::Less => true,
-                std::cmp::Ordering::Equal if shown == 0 => true,
-                std::cmp::Ordering::Equal => {
-                    shown -= 1;
-                    false
-                }
-                std::cmp::Ordering::Greater => false,
-            });
+        let mut directly = places.len() <= 2 * limit + SURPLUS;
+        let before = progress.mark();
+        let (mut read, mut unread) = self.look(&places, progress, directly.then_some(&mut *make));
+        if directly && unread.is_some_and(|unread| unread.no_memory) {
+            // The ids of all need little; then as many of the first as there is memory for.
+            drop(read);
+            progress.give_back(before);
+            directly = false;
+            (read, unread) = self.look(&places, progress, None);
         }
-        let more = read.len() > limit;
+        self.put_in_order(&mut read);
+        let found = read.len();
         read.truncate(limit);
         if !directly {
             unread = unread.max(self.fill(&mut read, progress, make));
         }
-        if let Some(best) = unread {
-            read.retain(|read| read.place.rank > best);
+        if let Some(unread) = unread {
+            let sound = read.partition_point(|read| read.place.rank > unread.best);
+            if sound == 0 && unread.no_memory {
+                // Not even the ids of one nanosecond: what there is, and no place to go on from.
+                return (made(read), None);
+            }
+            read.truncate(sound);
         }
-        let next = match read.last() {
-            Some(last) if more || unread.is_some() => {
-                let same = read.iter().filter(|other| other.id == last.id);
+        let next = self.next_page(&read, read.len() < found, unread.is_some());
+        (made(read), next)
+    }
+
+    /// Reads the ids at `places`, and makes of each record what `make` makes if it is given.
+    fn look<T>(
+        &self,
+        places: &[Place],
+        progress: &mut Progress<'_>,
+        mut make: Option<&mut dyn FnMut(&LogView<'_>) -> T>,
+    ) -> (Vec<Read<T>>, Option<Unread>) {
+        let mut read = Vec::new();
+        let unread = self.read(places, progress, &mut |place, log| {
+            let made = make.as_mut().map(|make| Box::new(make(log)));
+            let bytes = made.as_ref().map_or(0, |_| weight::log(log));
+            read.push(Read {
+                id: RecordId::of(log),
+                place,
+                made,
+            });
+            size_of::<Read<T>>() + bytes
+        });
+        (read, unread)
+    }
+
+    /// Sorts what was read as the page has it, and leaves out what earlier pages have shown.
+    fn put_in_order<T>(&self, read: &mut Vec<Read<T>>) {
+        let direction = self.best.direction;
+        let in_order = |id: &RecordId| (direction.rank(id.at), direction.rank_hash(id.hash));
+        read.sort_by_key(|read| std::cmp::Reverse(in_order(&read.id)));
+        let Some(cursor) = self.best.cursor else {
+            return;
+        };
+        let mut shown = cursor.shown;
+        read.retain(|read| match in_order(&read.id).cmp(&in_order(&cursor.id)) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal if shown == 0 => true,
+            std::cmp::Ordering::Equal => {
+                shown -= 1;
+                false
+            }
+            std::cmp::Ordering::Greater => false,
+        });
+    }
+
+    /// Where the page behind `page` starts; `more`: there are matches behind it that were found,
+    /// `cut`: there are some that were not read.
+    fn next_page<T>(&self, page: &[Read<T>], more: bool, cut: bool) -> Option<LogCursor> {
+        let cursor = self.best.cursor;
+        match page.last() {
+            Some(last) if more || cut => {
+                let same = page.iter().filter(|other| other.id == last.id);
                 let before = cursor.filter(|c| c.id == last.id).map_or(0, |c| c.shown);
                 Some(LogCursor {
                     id: last.id,
@@ -312,59 +353,98 @@ impl Search {
                 })
             }
             // Nothing of this page was read: it starts where it did.
-            None if unread.is_some() => cursor,
+            None if cut => cursor,
             Some(_) | None => None,
-        };
-        let made = read.into_iter().filter_map(|read| read.made);
-        (made.collect(), next)
+        }
     }
 
-    /// Reads the records that only their ids were read of; as [`Search::read`].
+    /// Reads the records that only their ids were read of. When there is not enough memory for all:
+    /// the first of them, at least one; the others are taken off. Otherwise as [`Search::read`].
     fn fill<T>(
         &self,
-        chosen: &mut [Read<T>],
+        chosen: &mut Vec<Read<T>>,
         progress: &mut Progress<'_>,
         make: &mut dyn FnMut(&LogView<'_>) -> T,
-    ) -> Option<u64> {
-        let mut order: Vec<usize> = (0..chosen.len()).collect();
-        order.sort_unstable_by_key(|&i| (chosen[i].place.unit, chosen[i].place.row));
-        let places: Vec<Place> = order.iter().map(|&i| chosen[i].place).collect();
-        let mut next = order.into_iter();
-        self.read(&places, progress, &mut |_, log| {
-            if let Some(i) = next.next() {
-                chosen[i].made = Some(make(log));
+    ) -> Option<Unread> {
+        let (before, wanted) = (progress.mark(), chosen.len());
+        loop {
+            let mut order: Vec<usize> = (0..chosen.len()).collect();
+            order.sort_unstable_by_key(|&i| (chosen[i].place.unit, chosen[i].place.row));
+            let places: Vec<Place> = order.iter().map(|&i| chosen[i].place).collect();
+            let mut next = order.into_iter();
+            let unread = self.read(&places, progress, &mut |_, log| {
+                if let Some(i) = next.next() {
+                    chosen[i].made = Some(Box::new(make(log)));
+                }
+                weight::log(log)
+            });
+            if !unread.is_some_and(|unread| unread.no_memory) {
+                if chosen.len() < wanted {
+                    progress.cut(Partial::Memory);
+                }
+                return unread;
             }
-        })
+            // Of one there is none unread: this ends.
+            progress.give_back(before);
+            chosen.truncate(chosen.len() / 2);
+            chosen.iter_mut().for_each(|read| read.made = None);
+        }
     }
 
-    /// Calls `each` for the records at `places`, which are sorted by unit and row. When it is cut
-    /// short: the best rank among those that were not read.
+    /// Calls `each` for the records at `places`, which are sorted by unit and row; it gives the memory
+    /// that it took. When it is cut short: what was not read.
     fn read(
         &self,
         places: &[Place],
         progress: &mut Progress<'_>,
-        each: &mut dyn FnMut(Place, &LogView<'_>),
-    ) -> Option<u64> {
+        each: &mut dyn FnMut(Place, &LogView<'_>) -> usize,
+    ) -> Option<Unread> {
         let mut left = places;
         while let Some(first) = left.first() {
             if !progress.may_finish() {
-                return left.iter().map(|place| place.rank).max();
+                return Unread::of(left, false);
             }
             let of_unit = left.partition_point(|place| place.unit == first.unit);
             let (of_unit, rest) = left.split_at(of_unit);
             let rows: Vec<u32> = of_unit.iter().map(|place| place.row).collect();
-            let mut wanted = of_unit.iter();
+            let (mut given, mut room) = (0, true);
             let unit = &self.units[first.unit as usize];
             let result = unit.rows_at(&rows, &mut |log| {
-                if let Some(place) = wanted.next() {
-                    each(*place, log);
+                if let Some(place) = of_unit.get(given) {
+                    given += 1;
+                    room = progress.take_last(each(*place, log));
                 }
-                ControlFlow::Continue(())
+                if room {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             });
             progress.read(0, 0, result);
-            left = rest;
+            left = if room { rest } else { &left[given..] };
+            if !room && !left.is_empty() {
+                progress.cut(Partial::Memory);
+                return Unread::of(left, true);
+            }
         }
         None
+    }
+}
+
+/// What a pass over places did not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Unread {
+    /// The best rank among them.
+    best: u64,
+    /// The memory of the query was used up; otherwise its time was over, or it was cancelled.
+    no_memory: bool,
+}
+
+impl Unread {
+    /// `None`: there are none.
+    fn of(places: &[Place], no_memory: bool) -> Option<Unread> {
+        let best = places.iter().map(|place| place.rank).max()?;
+        Some(Unread { best, no_memory })
     }
 }
 
@@ -372,120 +452,14 @@ impl Search {
 struct Read<T> {
     id: RecordId,
     place: Place,
-    made: Option<T>,
+    /// Apart, because many are looked at and few are made.
+    made: Option<Box<T>>,
 }
 
-/// Where a match is: the `row`th record that its unit gives.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    rank: u64,
-    unit: u32,
-    row: u32,
-}
-
-impl Direction {
-    /// The higher, the earlier on the page.
-    fn rank(self, at: Timestamp) -> u64 {
-        match self {
-            Direction::NewestFirst => at.0,
-            Direction::OldestFirst => u64::MAX - at.0,
-        }
-    }
-
-    fn rank_hash(self, hash: u64) -> u64 {
-        match self {
-            Direction::NewestFirst => hash,
-            Direction::OldestFirst => u64::MAX - hash,
-        }
-    }
-}
-
-/// Ranks that can still be on the page: at least the floor, at most the cursor's.
-#[derive(Clone, Copy, Debug)]
-struct Bound {
-    direction: Direction,
-    floor: u64,
-    cursor: Option<u64>,
-}
-
-impl Bound {
-    fn is_open(self, at: Timestamp) -> bool {
-        let rank = self.direction.rank(at);
-        rank >= self.floor && self.cursor.is_none_or(|cursor| rank <= cursor)
-    }
-}
-
-/// The best places so far, in bounded memory (but for records of one and the same nanosecond).
-#[derive(Debug)]
-struct Best {
-    direction: Direction,
-    limit: usize,
-    cursor: Option<LogCursor>,
-    found: Vec<Place>,
-    /// Of the cursor's own nanosecond: which of them come after it, only their hashes tell.
-    edge: Vec<Place>,
-    /// Places below this rank are not among the best.
-    floor: u64,
-    shrink_at: usize,
-}
-
-impl Best {
-    fn new(direction: Direction, limit: usize, cursor: Option<LogCursor>) -> Best {
-        Best {
-            direction,
-            limit,
-            cursor,
-            found: Vec::new(),
-            edge: Vec::new(),
-            floor: 0,
-            shrink_at: 2 * limit + SURPLUS,
-        }
-    }
-
-    /// What a record's time must be for the page.
-    fn bound(&self) -> Bound {
-        Bound {
-            direction: self.direction,
-            floor: self.floor,
-            cursor: self.cursor.map(|cursor| self.direction.rank(cursor.id.at)),
-        }
-    }
-
-    fn offer(&mut self, at: Timestamp, unit: u32, row: u32) {
-        let rank = self.direction.rank(at);
-        let place = Place { rank, unit, row };
-        if self.cursor.is_some_and(|c| c.id.at == at) {
-            self.edge.push(place);
-            return;
-        }
-        self.found.push(place);
-        if self.found.len() >= self.shrink_at {
-            self.shrink();
-        }
-    }
-
-    /// Throws away what cannot be on the page; one more than the limit is kept to know of a next.
-    fn shrink(&mut self) {
-        if self.found.len() <= self.limit {
-            return;
-        }
-        let worst_first = |place: &Place| std::cmp::Reverse(place.rank);
-        let (_, last, _) = self
-            .found
-            .select_nth_unstable_by_key(self.limit, worst_first);
-        self.floor = last.rank;
-        self.found.retain(|place| place.rank >= self.floor);
-        self.shrink_at = self.found.len() + self.limit + SURPLUS;
-    }
-
-    /// Whether records at `closest` and beyond are all worse than what is found.
-    fn is_settled(&mut self, closest: Timestamp) -> bool {
-        if self.found.len() <= self.limit {
-            return false;
-        }
-        self.shrink();
-        self.direction.rank(closest) < self.floor
-    }
+/// What was made, in its order.
+fn made<T>(page: Vec<Read<T>>) -> Vec<T> {
+    let made = page.into_iter().filter_map(|read| read.made);
+    made.map(|made| *made).collect()
 }
 
 /// Makes owned records that share their resources and scopes.

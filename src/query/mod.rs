@@ -5,6 +5,7 @@
 //! early is still an answer: its [`Stats::partial`] says why.
 
 pub(crate) mod answer;
+mod best;
 pub(crate) mod compare;
 pub(crate) mod control;
 mod delete;
@@ -24,6 +25,7 @@ mod tail;
 mod tests;
 pub(crate) mod trace_values;
 mod traces;
+mod weight;
 
 pub(crate) use answer::{
     Bucket, Context, Direction, Facet, FacetValue, Facets, Histogram, LinkedFrom, LogCursor,
@@ -103,11 +105,6 @@ impl std::fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
-/// Layouts kept for the pages that are open: four of 100,000 spans (8 MB each).
-const LAYOUT_CACHE_BYTES_MAX: u64 = 32 << 20;
-/// At most this part of the memory budget: 9.6 MB of the 154 MB of a 256 MB container.
-const LAYOUT_CACHE_PART: u64 = 16;
-
 /// Answers queries over one store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
@@ -117,11 +114,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// `memory_bytes` is the whole server's budget: a part of it keeps layouts.
-    pub(crate) fn new(store: Store, memory_bytes: u64) -> Engine {
-        let layouts = (memory_bytes / LAYOUT_CACHE_PART).min(LAYOUT_CACHE_BYTES_MAX);
+    /// `layout_bytes` is the memory for layouts of the pages that are open: 8 MB keep one of 100,000
+    /// spans.
+    pub(crate) fn new(store: Store, layout_bytes: u64) -> Engine {
         Engine {
-            layouts: Arc::new(layout::cache::Cache::new(layouts as usize)),
+            layouts: Arc::new(layout::cache::Cache::new(layout_bytes as usize)),
             store,
             registry: Registry::default(),
         }

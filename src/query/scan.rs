@@ -13,6 +13,17 @@ pub(super) struct Progress<'c> {
     total_bytes: u64,
     done_bytes: u64,
     partial: Option<Partial>,
+    /// What [`Progress::holds`] was told last.
+    held_bytes: usize,
+    /// What [`Progress::take`] took and nobody gave back.
+    taken_bytes: usize,
+}
+
+/// How much a search held at some point, and whether it was whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    taken_bytes: usize,
+    partial: Option<Partial>,
 }
 
 impl<'c> Progress<'c> {
@@ -22,6 +33,8 @@ impl<'c> Progress<'c> {
             total_bytes,
             done_bytes: 0,
             partial: None,
+            held_bytes: 0,
+            taken_bytes: 0,
         }
     }
 
@@ -69,6 +82,45 @@ impl<'c> Progress<'c> {
             Ok(Looked::Skipped) => self.done_bytes += unit.bytes(),
             other => self.read(unit.rows(), unit.bytes(), other.map(drop)),
         }
+    }
+
+    /// Takes memory for something found that stays until the answer; false when there is none left.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let room = self.take_last(bytes);
+        if !room {
+            self.cut(Partial::Memory);
+        }
+        room
+    }
+
+    /// As [`Progress::take`], of what may be the last: the answer is partial only if it is not.
+    pub(super) fn take_last(&mut self, bytes: usize) -> bool {
+        self.taken_bytes += bytes;
+        self.control.hold(bytes).is_ok()
+    }
+
+    /// To come back to with [`Progress::give_back`].
+    pub(super) const fn mark(&self) -> Mark {
+        Mark {
+            taken_bytes: self.taken_bytes,
+            partial: self.partial,
+        }
+    }
+
+    /// Gives back the memory that was taken since, to try with less: it did not run out yet.
+    pub(super) fn give_back(&mut self, since: Mark) {
+        self.control.release(self.taken_bytes - since.taken_bytes);
+        self.taken_bytes = since.taken_bytes;
+        self.partial = since.partial;
+    }
+
+    /// Says how much memory a growing table has now; to be called between units. When that is too
+    /// much, the next unit is not read.
+    pub(super) fn holds(&mut self, bytes: usize) {
+        self.control.release(self.held_bytes);
+        self.held_bytes = bytes;
+        // What it comes to is asked before the next unit.
+        _ = self.control.hold(bytes);
     }
 
     /// The rest cannot change the answer.

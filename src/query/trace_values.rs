@@ -41,9 +41,11 @@ pub(super) fn of(
         }
         let mut row = vec![Values::default(); readers.len()];
         traces::each_span(snapshot, *id, columns, control, &mut |span| {
+            let mut taken = 0;
             for (reader, found) in readers.iter().zip(&mut row) {
-                reader.span_text(span, &mut |text| found.add(text));
+                reader.span_text(span, &mut |text| taken += found.add(text));
             }
+            taken
         })?;
         rows.push(row);
     }
@@ -51,16 +53,18 @@ pub(super) fn of(
 }
 
 impl Values {
-    fn add(&mut self, text: &str) {
+    /// The memory that it took, in bytes.
+    fn add(&mut self, text: &str) -> usize {
         let end = text.char_indices().nth(CHARS_MAX);
         let text = end.map_or(text, |(at, _)| &text[..at]);
         if self.values.iter().any(|known| known == text) {
-            return;
+            return 0;
         }
-        if self.values.len() < VALUES_MAX {
-            self.values.push(text.to_owned());
-        } else {
+        if self.values.len() == VALUES_MAX {
             self.more = true;
+            return 0;
         }
+        self.values.push(text.to_owned());
+        size_of::<String>() + text.len()
     }
 }

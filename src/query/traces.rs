@@ -21,6 +21,7 @@ use super::matcher::SpanMatcher;
 use super::scan::{Progress, span_units};
 use super::scatter;
 use super::sums::{Sum, Sums, TRACES_MAX, Tables, is_after_cursor};
+use super::weight;
 use crate::model::write::RequestWriter;
 use crate::model::{Signal, Span, SpanId, SpanView, TimeRange, Timestamp, TraceId, write};
 use crate::store::{Snapshot, SpanAsk, SpanColumns, SpanPrune, SpanUnit};
@@ -99,6 +100,7 @@ fn matching<'c>(
             ControlFlow::Continue(())
         });
         progress.read(unit.rows(), unit.bytes(), result);
+        progress.holds(matches.traces.len() * TRACE_BYTES);
         let rest = units.get(number + 1).map(SpanUnit::last);
         let Some(rest) = rest.filter(|_| !request.whole) else {
             continue;
@@ -131,6 +133,7 @@ fn running(
             break;
         };
         sums.add_table(tables, number, true);
+        progress.holds(sums.traces.len() * TRACE_BYTES);
         let Some(rest) = tables.rest().filter(|_| !request.whole) else {
             continue;
         };
@@ -155,6 +158,10 @@ fn in_scope(span: &SpanView<'_>, scope: SpanScope) -> bool {
         }
     }
 }
+
+/// Memory of one trace in a list of all: its sum or matches, in a hash table that may be half empty,
+/// with the services it names.
+const TRACE_BYTES: usize = 2 * size_of::<(TraceId, Sum)>() + 32;
 
 /// The matching spans by trace.
 #[derive(Debug, Default)]
@@ -315,6 +322,7 @@ fn earliest(snapshot: &Snapshot, id: TraceId, control: &Control) -> (String, Str
             let service = span.resource.service().to_owned();
             best = Some((span.start, service, span.name.to_owned()));
         }
+        0
     });
     // Past a bound there is no name; the row says so by being without one.
     let (_, service, name) = best.filter(|_| read.is_ok()).unwrap_or_default();
@@ -337,6 +345,7 @@ pub(super) fn trace(
         let resource = shared.resource(span.resource.into());
         let scope = shared.scope(span.scope.into());
         spans.push((hash, Span::from_view(span, resource, scope)));
+        weight::span(span)
     })?;
     if spans.is_empty() {
         return Err(unknown(id, &progress));
@@ -366,6 +375,8 @@ pub(super) fn trace_otlp(
         if seen.insert(xxhash_rust::xxh3::xxh3_128(&content)) {
             writer.span(span);
         }
+        // The request, and its JSON.
+        4 * content.len()
     })?;
     if seen.is_empty() {
         return Err(unknown(id, &progress));
@@ -382,13 +393,13 @@ pub(super) fn unknown(id: TraceId, progress: &Progress<'_>) -> QueryError {
 }
 
 /// Calls `each` for every stored span of a trace, retries included, in no particular order; it sees
-/// `columns`.
+/// `columns` and gives the memory that it took.
 pub(super) fn each_span<'c>(
     snapshot: &Snapshot,
     id: TraceId,
     columns: SpanColumns,
     control: &'c Control,
-    each: &mut dyn FnMut(&SpanView<'_>),
+    each: &mut dyn FnMut(&SpanView<'_>) -> usize,
 ) -> Result<Progress<'c>, QueryError> {
     let mut left = TRACE_SPANS_MAX;
     each_unit(snapshot, id, control, &mut |unit, visible, progress| {
@@ -399,9 +410,9 @@ pub(super) fn each_span<'c>(
         };
         let mut test = |span: &SpanView<'_>| span.trace_id == id;
         let result = unit.select(visible, ask, &mut test, &mut |span| {
-            each(span);
+            let room = progress.take(each(span));
             left -= 1;
-            if left == 0 {
+            if left == 0 || !room {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

@@ -20,6 +20,9 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// From here on Content-Length is believed and allocated: whoever has sent this much means it.
 const BELIEVED_AFTER_BYTES: usize = 256 << 10;
 
+/// One part in so many of the whole budget is what one request gets before it has sent anything.
+const USUAL_PART: usize = 64;
+
 /// Decompressed between two points where other requests get a turn.
 const STEP_BYTES: usize = 256 << 10;
 
@@ -131,7 +134,11 @@ pub(crate) async fn collect(
     let declared = declared.unwrap_or(0) as usize;
     let read = async {
         let mut body = body;
-        let mut bytes = Vec::with_capacity(declared.min(BELIEVED_AFTER_BYTES));
+        // A usual batch asks for all of its memory at once: requests that each hold some and wait
+        // for more would wait for each other.
+        let believed = declared.min(BELIEVED_AFTER_BYTES.max(permit.total() / USUAL_PART));
+        permit.grow(believed).await?;
+        let mut bytes = Vec::with_capacity(believed);
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|_| Fault::Gone)?.into_data() else {
                 continue;
@@ -141,12 +148,19 @@ pub(crate) async fn collect(
             if len > max {
                 return Err(Fault::too_large(len as u64, max));
             }
-            permit.grow(data.len()).await?;
             if len > bytes.capacity() {
-                bytes.reserve_exact(declared.max(2 * len).min(max) - bytes.len());
+                let (old, wanted) = (bytes.capacity(), declared.max(2 * len).min(max));
+                // Both buffers are there while one is copied into the other; the one made for the
+                // first bytes of a declared body is too small to count.
+                let copied = if declared < len { old } else { 0 };
+                permit.grow(wanted - old + copied).await?;
+                bytes.reserve_exact(wanted - bytes.len());
+                permit.shrink(permit.bytes() - copied);
             }
             bytes.extend_from_slice(&data);
         }
+        trim(&mut bytes);
+        permit.shrink(bytes.capacity());
         Ok(bytes)
     };
     let read = tokio::time::timeout(BODY_TIME_MAX, read).await;
@@ -178,11 +192,17 @@ pub(crate) async fn decompress(
         inflated = inflate(coding, bytes, exact).await?;
     }
     let mut out = inflated.expect("its length was counted");
-    if out.capacity() > 2 * out.len() {
-        out.shrink_to_fit();
-    }
-    permit.shrink(bytes.len() + out.len());
+    trim(&mut out);
+    permit.shrink(bytes.len() + out.capacity());
     Ok(out)
+}
+
+/// Gives back what a guess was too large: a request stays in memory until it is in a segment.
+/// Small surpluses stay, copying would cost more.
+fn trim(bytes: &mut Vec<u8>) {
+    if bytes.capacity() > bytes.len() + bytes.len() / 8 {
+        bytes.shrink_to_fit();
+    }
 }
 
 /// Decompresses what has at most `size` bytes; `None`: it has more.

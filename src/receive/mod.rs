@@ -91,12 +91,14 @@ impl Receiver {
             }
         };
         if format == Format::Json {
-            // Protobuf is shorter than the JSON it says the same as, so the budget holds for it too.
+            // Protobuf is shorter than the JSON it says the same as; both are there at the same time.
+            permit.grow(decoded_bytes).await?;
             let transcode = move || otlp_json::transcode(signal, &decoded);
             let transcoded = self.door.offload(decoded_bytes, transcode).await;
             decoded =
                 transcoded.map_err(|error| Fault::Malformed(format!("not OTLP/JSON: {error}")))?;
             wire = None;
+            permit.shrink(decoded.len());
         }
         let submission = Submission {
             signal,

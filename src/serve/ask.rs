@@ -15,15 +15,20 @@ use crate::query::{Control, Engine, QueryError};
 /// How long a query waits for a core before it is refused (reliability O4).
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Cores for queries.
+/// Cores and memory for queries.
 pub(crate) struct QuerySlots {
     slots: Arc<Semaphore>,
+    /// What one query may hold, in bytes.
+    memory_each: u64,
 }
 
 impl QuerySlots {
-    pub(crate) fn new(cores: usize) -> QuerySlots {
+    /// One query per core, which share `memory_bytes`.
+    pub(crate) fn new(cores: usize, memory_bytes: u64) -> QuerySlots {
+        let cores = cores.max(1);
         QuerySlots {
-            slots: Arc::new(Semaphore::new(cores.max(1))),
+            slots: Arc::new(Semaphore::new(cores)),
+            memory_each: memory_bytes / cores as u64,
         }
     }
 }
@@ -65,7 +70,11 @@ impl App {
                 5,
             ));
         };
-        let Some(listed) = self.engine.registry.start(what, Instant::now()) else {
+        let Some(listed) =
+            self.engine
+                .registry
+                .start(what, Instant::now(), self.query_slots.memory_each)
+        else {
             refused("too_many");
             return Err(Failure::busy("too many queries at once", 5));
         };

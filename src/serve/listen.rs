@@ -31,9 +31,28 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_BYTES_MAX: u32 = 32 << 10;
 /// Requests at a time on one HTTP/2 connection. A Collector uses tens; each holds a window.
 const STREAMS_MAX: u32 = 128;
-/// HTTP/2 flow control: enough for a typical batch without a round trip, bounded per connection.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+/// What a connection may buffer before its handler has taken it: how much of a body is read ahead
+/// over HTTP/1.1, and the flow-control windows of HTTP/2.
+#[derive(Clone, Copy, Debug)]
+struct Buffers {
+    http1: usize,
+    stream: u32,
+    connection: u32,
+}
+
+/// A typical batch without a round trip.
+const LARGE: Buffers = Buffers {
+    http1: 128 << 10,
+    stream: 256 << 10,
+    connection: 512 << 10,
+};
+/// When the budget's share for connections is used up: the smallest window that HTTP/2 knows for a
+/// connection (RFC 9113 section 6.9.2). `limits.connections` bounds how many there are.
+const SMALL: Buffers = Buffers {
+    http1: HEADER_BYTES_MAX as usize,
+    stream: 65_535,
+    connection: 65_535,
+};
 /// Pause after a failed accept (out of file descriptors): long enough for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,24 +60,45 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Room {
     slots: Arc<Semaphore>,
+    /// Large buffers.
+    buffers: Arc<Semaphore>,
+    buffers_max: usize,
     metrics: Arc<Metrics>,
 }
 
+/// A connection's place, and its large buffers if there were any left.
+struct Place {
+    _slot: OwnedSemaphorePermit,
+    large: Option<OwnedSemaphorePermit>,
+}
+
 impl Room {
-    /// `connections` is the setting `limits.connections`.
-    pub(crate) fn new(connections: usize, metrics: Arc<Metrics>) -> Room {
+    /// `connections` is the setting `limits.connections`, `buffer_bytes` what large buffers may take.
+    pub(crate) fn new(connections: usize, buffer_bytes: u64, metrics: Arc<Metrics>) -> Room {
+        let buffers_max = (buffer_bytes / u64::from(LARGE.connection)) as usize;
         Room {
             slots: Arc::new(Semaphore::new(connections)),
+            buffers: Arc::new(Semaphore::new(buffers_max)),
+            buffers_max,
             metrics,
         }
     }
 
-    fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        let slot = self.slots.clone().try_acquire_owned().ok();
-        if slot.is_none() {
+    fn enter(&self) -> Option<Place> {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             self.metrics.add(Metric::ConnectionsRefused, &[], 1);
-        }
-        slot
+            return None;
+        };
+        Some(Place {
+            _slot: slot,
+            large: self.buffers.clone().try_acquire_owned().ok(),
+        })
+    }
+
+    /// What connections with large buffers may have buffered.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        let large = self.buffers_max - self.buffers.available_permits();
+        large as u64 * u64::from(LARGE.connection)
     }
 }
 
@@ -88,13 +128,13 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 // Over the limit the connection is closed at once: the client sees it and retries.
-                let Some(slot) = room.enter() else { continue };
+                let Some(place) = room.enter() else { continue };
                 let through = Through { peer, bound };
                 connections.spawn(connection(
                     stream,
                     through,
                     router.clone(),
-                    slot,
+                    place,
                     stop.clone(),
                 ));
             }
@@ -113,7 +153,7 @@ async fn connection(
     stream: TcpStream,
     through: Through,
     router: Router,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
     stop: CancellationToken,
 ) {
     // Answers are written whole; waiting for more to send only delays them.
@@ -128,7 +168,7 @@ async fn connection(
             Box::pin(router.clone().oneshot(request))
         }
     });
-    let protocols = protocols();
+    let protocols = protocols(if place.large.is_some() { LARGE } else { SMALL });
     let mut serving =
         std::pin::pin!(protocols.serve_connection(TokioIo::new(Patient::new(stream)), service));
     // Covers what the header timeout cannot see: a client that does not even finish the first
@@ -151,13 +191,13 @@ async fn silent(time: tokio::time::Sleep, spoken: &AtomicBool) {
     }
 }
 
-fn protocols() -> auto::Builder<TokioExecutor> {
+fn protocols(buffers: Buffers) -> auto::Builder<TokioExecutor> {
     let mut protocols = auto::Builder::new(TokioExecutor::new());
     protocols
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX as usize * 4);
+        .max_buf_size(buffers.http1);
     protocols
         .http2()
         .timer(TokioTimer::new())
@@ -165,7 +205,7 @@ fn protocols() -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(Duration::from_secs(10))
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_stream_window_size(buffers.stream)
+        .initial_connection_window_size(buffers.connection);
     protocols
 }

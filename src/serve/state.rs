@@ -11,13 +11,13 @@ use super::ask::QuerySlots;
 use super::error::{Audience, Failure, Target};
 use super::frame::{Environments, Pulse, ServiceColours};
 use super::listen::Room;
-use crate::config::Settings;
+use crate::config::{Settings, User};
 use crate::model::{Signal, Timestamp};
 use crate::observe::sources::{Transport, WireLine};
 use crate::observe::{Clock, Metric, Metrics, Sources};
 use crate::query::Engine;
 use crate::receive::Receiver;
-use crate::store::Store;
+use crate::store::{Stats, Store};
 
 pub(crate) type Shared = Arc<App>;
 
@@ -74,6 +74,7 @@ impl App {
             disk_free_min: Some(0),
             dedup_window: std::time::Duration::from_secs(300),
             compile: crate::query::condition,
+            memory: crate::store::Memory::default(),
         };
         let disk = crate::store::Disk::Sim(crate::store::disk::sim::World::new());
         let opened = crate::store::open(config, disk, clock.now());
@@ -95,11 +96,11 @@ impl App {
         let colours = ServiceColours::open(store.database()).expect("the tables are there");
         App {
             access: access.expect("the tables are there"),
-            engine: Engine::new(store.clone(), 64 << 20),
+            engine: Engine::new(store.clone(), 4 << 20),
             store,
             receiver: Receiver { door },
-            query_slots: QuerySlots::new(1),
-            room: Room::new(1, metrics.clone()),
+            query_slots: QuerySlots::new(1, 32 << 20),
+            room: Room::new(1, 1 << 20, metrics.clone()),
             metrics,
             sources,
             pulse: Pulse::default(),
@@ -141,6 +142,10 @@ impl App {
         let used = self.receiver.door.budget_used();
         set(Metric::BudgetUsedBytes, &[], used as f64);
         let stats = self.store.stats();
+        for (user, budget, used) in self.memory(&stats) {
+            set(Metric::MemoryBudgetBytes, &[user.name()], budget as f64);
+            set(Metric::MemoryUsedBytes, &[user.name()], used as f64);
+        }
         for (signal, figures) in Signal::ALL.iter().zip(&stats.signals) {
             let labels = [signal.name()];
             set(Metric::StoreDiskBytes, &labels, figures.bytes as f64);
@@ -181,6 +186,31 @@ impl App {
         if let Some(bytes) = resident_bytes() {
             set(Metric::ResidentBytes, &[], bytes as f64);
         }
+    }
+
+    /// Every user of memory with its share of `limits.memory` and what it uses now, in bytes.
+    pub(super) fn memory(&self, stats: &Stats) -> [(User, u64, u64); User::ALL.len()] {
+        let budget = self.settings.memory_budget();
+        let own = |user| match user {
+            User::Process => 0,
+            User::Door => self.receiver.door.budget_used() as u64,
+            User::Heads => stats.signals.iter().map(|signal| signal.head_bytes).sum(),
+            User::Sealing => stats.sealing_bytes,
+            User::Queries => self.engine.registry.held_bytes(),
+            User::Directories => stats.directory_bytes,
+            User::Layouts => self.engine.layout_figures().bytes,
+            User::Connections => self.room.buffer_bytes(),
+        };
+        let accounted: u64 = User::ALL.map(own).iter().sum();
+        let rest = resident_bytes().map_or(0, |resident| resident.saturating_sub(accounted));
+        User::ALL.map(|user| {
+            let used = if user == User::Process {
+                rest
+            } else {
+                own(user)
+            };
+            (user, budget.of(user), used)
+        })
     }
 
     /// A sender was turned away before its handler: the lamps and `/metrics` say why.

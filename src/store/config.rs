@@ -19,6 +19,29 @@ pub(crate) struct Config {
     pub(crate) dedup_window: Duration,
     /// Reads the condition of a deletion.
     pub(crate) compile: Compile,
+    pub(crate) memory: Memory,
+}
+
+/// The store's part of `limits.memory`, in bytes (`config::budget` has the whole split).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Heads of all signals together, those that wait for the sealer included.
+    pub(crate) heads: u64,
+    /// What the sealer takes beside the head it encodes.
+    pub(crate) sealing: u64,
+    /// Directories and dictionaries that segments keep between queries.
+    pub(crate) directories: u64,
+}
+
+#[cfg(test)]
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            heads: 48 << 20,
+            sealing: 32 << 20,
+            directories: 16 << 20,
+        }
+    }
 }
 
 /// How long data is kept, and how much of it.

@@ -28,6 +28,7 @@ pub(crate) fn config() -> Config {
         disk_free_min: None,
         dedup_window: Duration::from_secs(300),
         compile,
+        memory: Memory::default(),
     }
 }
 

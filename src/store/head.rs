@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use super::catalogue::Key;
+use super::config::Memory;
 use super::digest::Digest;
 use crate::model::chunk::Chunk;
 use crate::model::time::NANOS_PER_DAY;
@@ -16,12 +17,36 @@ use crate::model::{LogEntry, Signal, SpanEntry, Timestamp};
 /// only memory (storage.md section 2).
 pub(crate) const HEAD_ROWS_MAX: u64 = 32_768;
 
-/// Heap of a head before it is sealed, per signal. Two of these and [`SEALING_BYTES_MAX`] are the
-/// 64 MB of heads of design.md section 6.
+/// Heap of a head before it is sealed, per signal, however much memory there is: [`HEAD_ROWS_MAX`]
+/// records of 500 B.
 pub(crate) const HEAD_BYTES_MAX: u64 = 16 << 20;
 
-/// Heap of all heads waiting for the sealer; the writer waits above it.
-pub(crate) const SEALING_BYTES_MAX: u64 = 32 << 20;
+/// What encoding a head takes beside the head, in percent of its bytes. Measured by heap profile:
+/// 80 % for logs, 50 % for spans (sort keys, open blocks, dictionaries, the finished file). No test
+/// measures it alone, which takes a counting allocator; `tests/it/overload.rs` bounds it with the rest.
+pub(crate) const SEALING_PERCENT_MAX: u64 = 100;
+
+/// What heads may take, from the budget (`limits.memory`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// All heads together, those that wait for the sealer included.
+    pub(crate) total: u64,
+    /// One head, before it is handed to the sealer; a larger request has a head to itself.
+    pub(crate) head: u64,
+}
+
+impl Bounds {
+    /// Each signal fills a head while a third one is encoded. A second one waiting would cost as
+    /// much memory again and no sender would see it: filling takes longer than encoding.
+    pub(crate) fn of(memory: Memory) -> Bounds {
+        let third = memory.heads / (Signal::ALL.len() as u64 + 1);
+        let encodable = memory.sealing * 100 / SEALING_PERCENT_MAX;
+        Bounds {
+            total: memory.heads,
+            head: third.min(encodable).min(HEAD_BYTES_MAX),
+        }
+    }
+}
 
 /// A head is sealed this long after its first record, however small: bounds what a restart replays.
 /// Shorter would only make more small segments: the log keeps the data safe either way.
@@ -39,6 +64,11 @@ const GROUP_CHUNKS_MAX: usize = 128;
 
 /// Memory of one chunk beside its bytes and index: the structs and their allocations.
 const CHUNK_OVERHEAD_BYTES: u64 = 192;
+
+/// What a chunk takes in a head.
+pub(crate) fn bytes_of<E>(chunk: &Chunk<E>) -> u64 {
+    chunk.heap_bytes() as u64 + CHUNK_OVERHEAD_BYTES
+}
 
 /// An index entry of either signal.
 pub(crate) trait Entry: std::fmt::Debug {
@@ -113,7 +143,7 @@ impl<E: Entry> Group<E> {
             self.last = self.last.max(entry.at());
         }
         self.rows += chunk.entries.len() as u64;
-        self.bytes += chunk.heap_bytes() as u64 + CHUNK_OVERHEAD_BYTES;
+        self.bytes += bytes_of(&chunk);
         self.chunks.push(chunk);
     }
 
@@ -186,14 +216,14 @@ impl<E: Entry> Head<E> {
     }
 
     /// Whether it is time to seal: by rows, requests, bytes, age or idleness.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_due(&self, now: Timestamp, bounds: Bounds) -> bool {
         if self.is_empty() {
             return false;
         }
         let idle = now >= self.touched.saturating_add(HEAD_IDLE_NS_MAX);
         self.rows >= HEAD_ROWS_MAX
             || self.keys.len() as u64 >= HEAD_ROWS_MAX
-            || self.bytes >= HEAD_BYTES_MAX
+            || self.bytes >= bounds.head
             || now >= self.opened.saturating_add(HEAD_AGE_NS_MAX)
             || (idle && self.bytes >= IDLE_BYTES_MIN)
     }
@@ -310,10 +340,10 @@ impl AllHeads {
         }
     }
 
-    pub(crate) fn is_due(&self, signal: Signal, now: Timestamp) -> bool {
+    pub(crate) fn is_due(&self, signal: Signal, now: Timestamp, bounds: Bounds) -> bool {
         match signal {
-            Signal::Logs => self.logs.active.is_due(now),
-            Signal::Traces => self.traces.active.is_due(now),
+            Signal::Logs => self.logs.active.is_due(now, bounds),
+            Signal::Traces => self.traces.active.is_due(now, bounds),
         }
     }
 
@@ -372,5 +402,19 @@ impl AllHeads {
 
     pub(crate) fn sealing_bytes(&self) -> u64 {
         self.logs.sealing_bytes() + self.traces.sealing_bytes()
+    }
+
+    /// Heap of all heads.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.logs.bytes() + self.traces.bytes()
+    }
+
+    /// Whether a request of `bytes` would make the active head of a signal larger than a head is.
+    pub(crate) fn overfills(&self, signal: Signal, bytes: u64, bounds: Bounds) -> bool {
+        let active = match signal {
+            Signal::Logs => self.logs.active.bytes,
+            Signal::Traces => self.traces.active.bytes,
+        };
+        active > 0 && active + bytes > bounds.head
     }
 }

@@ -31,10 +31,6 @@ const ERASED_PER_ROUND: usize = 4;
 /// Merges in one round, so that retention gets its turn under full load.
 const MERGES_PER_ROUND: usize = 64;
 
-/// Directories that segments keep in memory, all together: at 0.1-0.6 B per record those of 20 GB
-/// would not fit a small machine, those of the last hundred million records do.
-const DIRECTORY_BYTES_MAX: usize = 16 << 20;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -116,11 +112,12 @@ impl Keeper {
 
     /// Keeps what segments cache of their directories within its bound, newest segments first.
     fn trim_directories(&self) {
+        let max = self.shared.config.memory.directories;
         let segments = self.shared.live().segments.clone();
         let mut cached = 0;
         for segment in segments.list.iter().rev() {
             cached += segment.cached_bytes();
-            if cached > DIRECTORY_BYTES_MAX {
+            if cached as u64 > max {
                 segment.release();
             }
         }

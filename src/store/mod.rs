@@ -50,7 +50,7 @@ mod writer;
 use std::sync::Arc;
 
 pub(crate) use catalogue::Key;
-pub(crate) use config::{Config, Retention};
+pub(crate) use config::{Config, Memory, Retention};
 pub(crate) use deletion::{Deletion, Stage, Wanted};
 pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;

@@ -347,8 +347,10 @@ fn replay_log(
         if header.received >= since {
             recovery.keys.push((header.key, header.received));
         }
-        if shared.is_apart(header.signal, header.sequence) {
-            shared.seal(header.signal);
+        let signal = batch.signal();
+        let apart = shared.is_apart(signal, header.sequence);
+        if apart || shared.overfills(signal, batch.bytes()) {
+            shared.seal(signal);
             sealer.step()?;
         }
         if let Some(signal) = shared.push(batch, header.sequence, header.received) {

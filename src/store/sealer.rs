@@ -59,7 +59,9 @@ impl Sealer {
         let Some(head) = oldest(&self.shared.live().heads) else {
             return Ok(false);
         };
-        match self.publish(&head) {
+        let published = self.publish(&head);
+        self.shared.set_scratch(0);
+        match published {
             Ok(()) => Ok(true),
             Err(e @ StoreError::Io { .. }) if e.is_out_of_space() => {
                 self.shared.out_of_space();
@@ -73,6 +75,7 @@ impl Sealer {
         let shared = &self.shared;
         let span = self.partition_span();
         let floor = partition_floor(head, span);
+        shared.set_scratch(head_bytes(head));
         let rules = shared.live().rules.clone();
         let veil = hide::of_head(&rules, signal(head), cleared(head)).unwrap_or_default();
         let newest = rules.last().map_or(0, |rule| rule.number);
@@ -186,6 +189,13 @@ fn cleared(head: &SealedHead) -> u64 {
     match head {
         SealedHead::Logs(head) => head.cleared,
         SealedHead::Traces(head) => head.cleared,
+    }
+}
+
+fn head_bytes(head: &SealedHead) -> u64 {
+    match head {
+        SealedHead::Logs(head) => head.bytes,
+        SealedHead::Traces(head) => head.bytes,
     }
 }
 

@@ -11,7 +11,7 @@ use super::classes::Classes;
 use super::config::Config;
 use super::disk::{Disk, Lock};
 use super::error::StoreError;
-use super::head::{AllHeads, SEALING_BYTES_MAX};
+use super::head::{AllHeads, Bounds, SEALING_PERCENT_MAX};
 use super::hide::{self, Rule};
 use super::segments::Segments;
 use super::snapshot::Snapshot;
@@ -35,6 +35,7 @@ pub(super) struct Live {
 pub(super) struct Shared {
     pub(super) disk: Disk,
     pub(super) config: Config,
+    pub(super) bounds: Bounds,
     pub(super) catalogue: Catalogue,
     pub(super) classes: Classes,
     /// Guards `Live`; held for pushes and for copying references, never across I/O.
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     /// Published: all of the log below this sequence can go.
     pub(super) low: AtomicU64,
     pub(super) wal_bytes: AtomicU64,
+    /// Memory of the seal under way, beside its head.
+    pub(super) scratch_bytes: AtomicU64,
     /// The last request in the log, the last one that a sync has covered, and how many syncs that
     /// took.
     pub(super) wal_last: AtomicU64,
@@ -79,6 +82,7 @@ impl Shared {
         let low = live.watermarks.low;
         Shared {
             disk,
+            bounds: Bounds::of(config.memory),
             config,
             catalogue,
             classes,
@@ -87,6 +91,7 @@ impl Shared {
             next_segment: AtomicU64::new(next_segment),
             low: AtomicU64::new(low),
             wal_bytes: AtomicU64::new(0),
+            scratch_bytes: AtomicU64::new(0),
             wal_last: AtomicU64::new(0),
             wal_synced: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
@@ -225,7 +230,7 @@ impl Shared {
                 Signal::Traces
             }
         };
-        heads.is_due(signal, now).then_some(signal)
+        heads.is_due(signal, now, self.bounds).then_some(signal)
     }
 
     pub(super) fn seal(&self, signal: Signal) {
@@ -234,7 +239,7 @@ impl Shared {
     }
 
     pub(super) fn is_due(&self, signal: Signal, now: Timestamp) -> bool {
-        self.live().heads.is_due(signal, now)
+        self.live().heads.is_due(signal, now, self.bounds)
     }
 
     /// Whether a request with this sequence may not join the active head: a deletion is about one of
@@ -281,15 +286,35 @@ impl Shared {
         first.is_some_and(|first| first <= sequence)
     }
 
-    /// Waits until the heads that wait to be sealed are within their bound; gives their bytes.
-    pub(super) fn wait_for_room(&self, wait_max: Duration) -> u64 {
-        let busy =
-            |live: &mut Live| live.heads.sealing_bytes() > SEALING_BYTES_MAX && !self.is_poisoned();
-        let waited = self
+    /// Whether a request of `bytes` belongs into a new head of its signal.
+    pub(super) fn overfills(&self, signal: Signal, bytes: u64) -> bool {
+        self.live().heads.overfills(signal, bytes, self.bounds)
+    }
+
+    /// Waits until a request of `bytes` fits the heads and at most one full head waits for the
+    /// sealer; what all heads take, if that did not come about.
+    pub(super) fn wait_for_room(&self, bytes: u64, wait_max: Duration) -> Result<(), u64> {
+        let Bounds { total, head } = self.bounds;
+        let is_full =
+            |heads: &AllHeads| heads.bytes() + bytes > total || heads.sealing_bytes() > head;
+        // With nothing to seal, waiting makes no room.
+        let busy = |live: &mut Live| {
+            is_full(&live.heads) && live.heads.sealing_bytes() > 0 && !self.is_poisoned()
+        };
+        let (live, _) = self
             .changed
             .wait_timeout_while(self.live(), wait_max, busy)
             .expect("nothing panics while it holds the lock");
-        waited.0.heads.sealing_bytes()
+        if is_full(&live.heads) {
+            return Err(live.heads.bytes());
+        }
+        Ok(())
+    }
+
+    /// Says what encoding a head of `bytes` takes; 0 when it is done.
+    pub(super) fn set_scratch(&self, bytes: u64) {
+        let scratch = bytes * SEALING_PERCENT_MAX / 100;
+        self.scratch_bytes.store(scratch, Ordering::Relaxed);
     }
 
     /// Waits until a head is to be sealed or the store closes.

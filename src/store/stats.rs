@@ -30,6 +30,9 @@ pub(crate) struct Stats {
     pub(crate) disk_full: bool,
     /// Ingest is refused until a restart because a write or sync failed.
     pub(crate) poisoned: bool,
+    /// Memory of the seal under way, and of directories kept for queries.
+    pub(crate) sealing_bytes: u64,
+    pub(crate) directory_bytes: u64,
     /// Segments and parts of the log that cannot be read.
     pub(crate) quarantined: u64,
 }
@@ -75,6 +78,8 @@ pub(super) fn stats(shared: &Shared) -> Stats {
         disk_full: shared.is_full(),
         poisoned: shared.is_poisoned(),
         quarantined: segments.damaged.len() as u64,
+        sealing_bytes: shared.scratch_bytes.load(Ordering::Relaxed),
+        directory_bytes: segments.list.iter().map(|s| s.cached_bytes() as u64).sum(),
         ..Stats::default()
     };
     let mut partitions = BTreeSet::new();

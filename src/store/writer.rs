@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::catalogue::{Edit, Watermarks};
 use super::deletion::{self, DELETIONS_PENDING_MAX, Deletion, Stage, Wanted};
 use super::error::StoreError;
-use super::head::SEALING_BYTES_MAX;
+use super::head::{self, Bounds};
 use super::hide::Rule;
 use super::shared::Shared;
 use super::wal::frame::Encoding;
@@ -76,6 +76,21 @@ impl Batch {
         }
     }
 
+    pub(super) fn signal(&self) -> Signal {
+        match &self.chunk {
+            BatchChunk::Logs(_) => Signal::Logs,
+            BatchChunk::Traces(_) => Signal::Traces,
+        }
+    }
+
+    /// What it takes in a head.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.chunk {
+            BatchChunk::Logs(chunk) => head::bytes_of(chunk),
+            BatchChunk::Traces(chunk) => head::bytes_of(chunk),
+        }
+    }
+
     fn record(&self) -> Record<'_> {
         let (signal, request) = match &self.chunk {
             BatchChunk::Logs(chunk) => (Signal::Logs, &chunk.request),
@@ -129,7 +144,7 @@ impl Writer {
     /// until a restart.
     pub(crate) fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
         self.shared.check_writable()?;
-        self.wait_for_sealer()?;
+        self.make_room(batch.signal(), batch.bytes())?;
         let sequence = match self.wal.append(&batch.record()) {
             Ok(sequence) => sequence,
             Err(e) if e.is_out_of_space() => return Err(self.shared.out_of_space()),
@@ -346,16 +361,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Backpressure: heads that wait to be encoded have a bound in bytes.
-    fn wait_for_sealer(&self) -> Result<(), StoreError> {
-        let waiting = self.shared.wait_for_room(SEALER_WAIT_MAX);
-        if waiting > SEALING_BYTES_MAX {
-            let max = SEALING_BYTES_MAX;
-            return Err(StoreError::Behind {
-                bytes: waiting,
-                max,
-            });
+    /// Backpressure: all heads together have a bound in bytes, which a request must fit before it is
+    /// logged.
+    fn make_room(&mut self, signal: Signal, bytes: u64) -> Result<(), StoreError> {
+        let Bounds { total: max, head } = self.shared.bounds;
+        if bytes > max {
+            return Err(StoreError::TooLarge { bytes, max });
         }
-        Ok(())
+        if bytes > head {
+            // It needs the room of several heads.
+            for signal in Signal::ALL {
+                self.seal(signal)?;
+            }
+        } else if self.shared.overfills(signal, bytes) {
+            self.seal(signal)?;
+        }
+        let waited = self.shared.wait_for_room(bytes, SEALER_WAIT_MAX);
+        waited.map_err(|bytes| StoreError::Behind { bytes, max })
     }
 }

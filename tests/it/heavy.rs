@@ -30,10 +30,10 @@ fn body(bytes: usize) -> Vec<u8> {
 
 #[test]
 fn pages_are_quick_while_the_largest_bodies_come_in() {
-    // The largest body is a sixteenth of the memory, at most 64 MiB.
+    // The largest body is a sixteenth of the memory, at most 32 MiB.
     let server = Server::with(&["--listen", "127.0.0.1:0", "--memory-limit", "1GiB"]);
     let (bytes, page_max) = match optimised() {
-        true => (63 << 20, Duration::from_millis(50)),
+        true => (31 << 20, Duration::from_millis(50)),
         false => (12 << 20, Duration::from_millis(400)),
     };
     let body = body(bytes);

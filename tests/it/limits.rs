@@ -120,10 +120,10 @@ fn over_the_budget_senders_are_told_to_come_back_and_those_inside_are_served() {
     // A budget of 16 MB, requests of up to 4 MB.
     let server = Server::with(&["--listen", "127.0.0.1:0", "--memory-limit", "64MB"]);
     let holders: Vec<_> = (0..4)
-        .map(|_| stalled(&server, 4_000_000, 3_900_000))
+        .map(|_| stalled(&server, 3_800_000, 3_700_000))
         .collect();
     let used = || metric(&server, "watchpost_ingest_budget_used_bytes");
-    wait_until(|| used() >= 15_600_000.0);
+    wait_until(|| used() >= 15_200_000.0);
     let big = logs(vec![log(&"x".repeat(900_000))]);
     let started = Instant::now();
     let refused = send(

@@ -15,6 +15,7 @@ mod otlp_bad;
 mod otlp_grpc;
 mod otlp_http;
 mod otlp_json;
+mod overload;
 mod redact;
 mod server;
 mod slow;

@@ -74,7 +74,8 @@ impl Skeleton {
         let mut skeleton = Skeleton::empty(id);
         let wanted = SpanColumns::NONE;
         let progress = traces::each_span(snapshot, id, wanted, control, &mut |span| {
-            skeleton.add(span)
+            skeleton.add(span);
+            size_of::<Bone>()
         })?;
         if skeleton.bones.is_empty() {
             return Err(traces::unknown(id, &progress));

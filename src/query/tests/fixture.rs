@@ -27,7 +27,7 @@ impl Fixture {
         let world = World::new();
         let opened = open(config(), sim(&world), START).expect("the disk is good");
         Fixture {
-            engine: Engine::new(opened.store.clone(), 64 << 20),
+            engine: Engine::new(opened.store.clone(), 4 << 20),
             opened,
             next_key: 0,
         }

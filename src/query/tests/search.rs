@@ -270,6 +270,47 @@ fn pages_of_byte_identical_records_neither_lose_nor_repeat_any() {
     assert_eq!(count, 6);
 }
 
+/// All pages of `request`, each found with `memory_max` bytes.
+fn pages(fixture: &Fixture, mut request: LogRequest, memory_max: u64) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    loop {
+        let control = control().with_memory(memory_max);
+        let page = fixture.engine.logs(&request, &control).expect("an answer");
+        assert!(pages.len() < 100, "no end in sight: {:?}", page.next);
+        assert!(page.next.is_some() || page.stats.partial.is_none());
+        pages.push(page.records.iter().map(body).collect());
+        request.cursor = page.next;
+        if page.next.is_none() {
+            return pages;
+        }
+    }
+}
+
+#[test]
+fn pages_cut_short_by_memory_have_no_gap_and_reach_the_end() {
+    let mut fixture = Fixture::new();
+    let texts: Vec<String> = (0..40).map(|i| format!("{i} {:0900}", 0)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    fixture.logs(lines("api", 100, &texts));
+    fixture.seal();
+    for _ in 0..20 {
+        fixture.logs(lines("db", 50, &[texts[0]]));
+    }
+    for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+        let request = || LogRequest {
+            direction,
+            ..request("", 60)
+        };
+        let whole = pages(&fixture, request(), u64::MAX);
+        assert_eq!(whole.iter().map(Vec::len).collect::<Vec<_>>(), [60]);
+        for memory_max in [10_000, 40_000, 100_000] {
+            let cut = pages(&fixture, request(), memory_max);
+            assert!(cut.len() > 1, "{memory_max} bytes hold less than all");
+            assert_eq!(cut.concat(), whole[0], "{direction:?}, {memory_max} bytes");
+        }
+    }
+}
+
 fn spans(rows: &[(u64, u64, u64)]) -> Vec<u8> {
     let mut out = Vec::new();
     write::message(&mut out, 1, |out| {

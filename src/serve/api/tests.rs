@@ -35,7 +35,7 @@ impl Fixture {
         let opened = open(config(), sim(&World::new()), START).expect("the disk is good");
         let clock = Clock::Set(Arc::new(AtomicU64::new(START.0)));
         let mut app = App::for_tests(Settings::default(), clock);
-        app.engine = Engine::new(opened.store.clone(), 64 << 20);
+        app.engine = Engine::new(opened.store.clone(), 4 << 20);
         let router = router::everything(&Arc::new(app)).finish();
         Fixture { router, opened }
     }

@@ -185,6 +185,7 @@ async fn render(
     outcome: Outcome,
 ) -> Response {
     app.gauge();
+    let stats = app.store.stats();
     let mut data = app.shell_data();
     data.account = match caller {
         Caller::User { name } => Some(name),
@@ -197,7 +198,7 @@ async fn render(
     });
     html(&SettingsPage {
         shell: Shell::new(page, Section::Settings, "Settings", data),
-        storage: StorageView::new(&app.store.stats(), &app.settings, &page.zone),
+        storage: StorageView::new(&stats, &app.memory(&stats), &app.settings, &page.zone),
         health: health(&app.metrics),
         losses: losses(&app.metrics),
         sources: sources.collect(),

@@ -1,6 +1,6 @@
 //! The storage section of `/settings`: what each signal takes and holds, and the room that is left.
 
-use crate::config::Settings;
+use crate::config::{Settings, User};
 use crate::model::Signal;
 use crate::serve::format::{self, TimeText, Zone};
 use crate::store::Stats;
@@ -15,8 +15,16 @@ pub(crate) struct StorageView {
     pub(crate) facts: Vec<(&'static str, String)>,
     /// Used share of the volume in percent and its class; `None` where the disk does not tell.
     pub(crate) used: Option<(u64, &'static str)>,
+    pub(crate) memory: Vec<MemoryRow>,
     /// What stops or limits storing now; empty when nothing does.
     pub(crate) problem: String,
+}
+
+/// One user of memory.
+pub(crate) struct MemoryRow {
+    pub(crate) what: &'static str,
+    pub(crate) used: String,
+    pub(crate) budget: String,
 }
 
 /// One signal's storage.
@@ -44,7 +52,13 @@ fn own_retention(settings: &Settings) -> String {
 }
 
 impl StorageView {
-    pub(crate) fn new(stats: &Stats, settings: &Settings, zone: &Zone) -> StorageView {
+    /// `memory` is every user of memory with its share and what it uses, in bytes.
+    pub(crate) fn new(
+        stats: &Stats,
+        memory: &[(User, u64, u64)],
+        settings: &Settings,
+        zone: &Zone,
+    ) -> StorageView {
         let kept = |signal| match signal {
             Signal::Traces => settings.retention_traces.to_string(),
             Signal::Logs => settings.retention_logs.to_string(),
@@ -87,8 +101,17 @@ impl StorageView {
                 ("damaged parts", format::exact(stats.quarantined)),
             ],
             used: used(stats),
+            memory: memory.iter().map(memory_row).collect(),
             problem: problem(stats),
         }
+    }
+}
+
+fn memory_row((user, budget, used): &(User, u64, u64)) -> MemoryRow {
+    MemoryRow {
+        what: user.what(),
+        used: format::bytes(*used),
+        budget: format::bytes(*budget),
     }
 }
 
@@ -136,14 +159,15 @@ fn problem(stats: &Stats) -> String {
 #[cfg(test)]
 mod tests {
     use super::StorageView;
-    use crate::config::Settings;
+    use crate::config::{Settings, User};
     use crate::serve::format::Zone;
     use crate::store::Stats;
 
     fn view(change: impl FnOnce(&mut Stats)) -> StorageView {
         let mut stats = Stats::default();
         change(&mut stats);
-        StorageView::new(&stats, &Settings::default(), &Zone::utc())
+        let memory = [(User::Heads, 48 << 20, 16 << 20)];
+        StorageView::new(&stats, &memory, &Settings::default(), &Zone::utc())
     }
 
     #[test]
@@ -161,6 +185,11 @@ mod tests {
         );
         assert_eq!((logs.name, logs.retention.as_str()), ("Logs", "7d"));
         assert_eq!(view.used, Some((85, "warm")));
+        let heads = &view.memory[0];
+        assert_eq!(
+            (heads.used.as_str(), heads.budget.as_str()),
+            ("16.0 MiB", "48.0 MiB")
+        );
         assert_eq!(view.problem, "");
     }
 
