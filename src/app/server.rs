@@ -186,7 +186,12 @@ fn build(
         },
         engine: Engine::new(storage.store.clone(), budget.of(User::Layouts)),
         query_slots: QuerySlots::new(cores(), budget.of(User::Queries)),
-        room: Room::new(connections, budget.of(User::Connections), metrics.clone()),
+        room: Room::new(
+            connections,
+            budget.of(User::Connections),
+            budget.of(User::Answers),
+            metrics.clone(),
+        ),
         metrics,
         pulse: Pulse::default(),
         environments: Environments::default(),

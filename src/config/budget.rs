@@ -23,6 +23,8 @@ pub(crate) enum User {
     Layouts,
     /// Buffers of sockets.
     Connections,
+    /// Large answers until they are read.
+    Answers,
 }
 
 /// The least `limits.memory`: room for every floor of the table.
@@ -49,7 +51,7 @@ const MB: u64 = 1_000_000;
 
 /// The split. Floors: a request of a sixteenth of the budget passes the door twice (compressed and
 /// not) and fits a third of the heads; two queries unpack a block of 2 MiB each.
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 9] = [
     // Measured: 18 MB of resident memory when nothing is stored and nobody asks.
     row(User::Process, Share::Fixed, 20 * MB, 20 * MB),
     // reliability: a quarter, by decompressed bytes. No ceiling: large requests are somebody's wish.
@@ -61,7 +63,8 @@ const TABLE: [Row; 8] = [
     row(User::Directories, Share::OfRest(6), 1_500 * KB, 64 << 20),
     // 8 MB per 100,000 spans.
     row(User::Layouts, Share::OfRest(6), 1_600 * KB, 32 << 20),
-    row(User::Connections, Share::OfRest(8), 2_200 * KB, 64 << 20),
+    row(User::Connections, Share::OfRest(5), 1_400 * KB, 64 << 20),
+    row(User::Answers, Share::OfRest(3), 800 * KB, 64 << 20),
 ];
 
 const fn row(user: User, share: Share, floor: u64, ceiling: u64) -> Row {
@@ -101,6 +104,7 @@ impl User {
         User::Directories,
         User::Layouts,
         User::Connections,
+        User::Answers,
     ];
 
     /// A label of the metrics.
@@ -114,6 +118,7 @@ impl User {
             User::Directories => "directories",
             User::Layouts => "layouts",
             User::Connections => "connections",
+            User::Answers => "answers",
         }
     }
 
@@ -128,6 +133,7 @@ impl User {
             User::Directories => "directories of segments",
             User::Layouts => "waterfalls looked at last",
             User::Connections => "connections",
+            User::Answers => "large answers until they are read",
         }
     }
 }

@@ -150,13 +150,15 @@ fn disagreements(settings: &Settings, problems: &mut Vec<Problem>) {
     if let Err(problem) = Budget::split(settings.memory_bytes()) {
         disagree("limits.memory", problem);
     }
-    // A request of usual records and its index must fit the heads alone.
-    let max = settings.memory_budget().of(User::Heads) / 3 * 2;
+    // A request of usual records and its index must fit the heads alone, and pass the door as it came,
+    // decompressed, transcoded and masked.
+    let budget = settings.memory_budget();
+    let max = (budget.of(User::Heads) / 3 * 2).min(budget.of(User::Door) / 4);
     let wanted = settings.limits_request_bytes.0;
     if wanted.is_some_and(|size| size.0 > max) {
         disagree(
             "limits.request_bytes",
-            format!("must be at most {max} bytes with this limits.memory"),
+            format!("must be at most {max} bytes with this limits.memory; raise that first"),
         );
     }
 }

@@ -1,6 +1,6 @@
 //! The memory that requests in flight may use: one weighted semaphore over their bytes, compressed
 //! and decompressed, from the first byte read until the store has them (reliability.md O2).
-//! Nothing polls; whoever does not get memory within a second is told to come back.
+//! Nothing polls; whoever does not get memory within half a second is told to come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use super::Refusal;
 
-/// How long one request may wait for memory, all its waits together.
-const WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long one request may wait for memory, all its waits together: with the queue behind it, what is
+/// accepted under overload is answered within about a second (reliability.md O1, O2).
+const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Told to senders that got none.
 const RETRY_AFTER_S: u32 = 2;
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_gets_more_than_there_is_and_nobody_waits_longer_than_a_second() {
+    async fn nobody_gets_more_than_there_is_and_nobody_waits_longer_than_that() {
         let budget = Budget::new(100);
         let mut first = budget.reserve(60).await.expect("free");
         first.grow(40).await.expect("free");
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_waits_of_a_request_share_one_second() {
+    async fn all_waits_of_a_request_share_one_patience() {
         let budget = Budget::new(10);
         let all = budget.reserve(10).await.expect("free");
         let waiter = tokio::spawn({
@@ -135,11 +136,11 @@ mod tests {
                 permit.grow(50).await
             }
         });
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(WAIT_MAX * 3 / 5).await;
         let freed = tokio::time::Instant::now();
         drop(all);
         let outcome = waiter.await.expect("no panic");
         assert_eq!(outcome, Err(Refusal::Overloaded { retry_after_s: 2 }));
-        assert_eq!(freed.elapsed(), Duration::from_millis(400));
+        assert_eq!(freed.elapsed(), WAIT_MAX * 2 / 5);
     }
 }

@@ -254,7 +254,9 @@ impl Door {
             Look::Clean(admitted) => admitted,
             Look::Dirty(dirty) => {
                 // Once more for what is written anew, which holds at most what came.
-                permit.grow(dirty.len() + index_bytes).await?;
+                let more = dirty.len() + index_bytes;
+                self.fits(permit.bytes() + more)?;
+                permit.grow(more).await?;
                 let rewrite = move |terms: Terms<'_>| dirty.rewrite(terms);
                 let rewritten = self.offload_on(whose, len, rewrite).await;
                 rewritten.map_err(|error| {

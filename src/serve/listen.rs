@@ -4,14 +4,17 @@
 //! read an answer.
 //! Must never read a body: that is the handlers' business.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +24,7 @@ use tower::ServiceExt;
 
 use super::access::Through;
 use super::patient::Patient;
+use super::unread::{Streams, Unread};
 use crate::observe::{Metric, Metrics};
 
 /// From accepting a connection, or from the end of a request, to the end of the next headers.
@@ -63,6 +67,7 @@ pub(crate) struct Room {
     /// Large buffers.
     buffers: Arc<Semaphore>,
     buffers_max: usize,
+    unread: Unread,
     metrics: Arc<Metrics>,
 }
 
@@ -73,13 +78,20 @@ struct Place {
 }
 
 impl Room {
-    /// `connections` is the setting `limits.connections`, `buffer_bytes` what large buffers may take.
-    pub(crate) fn new(connections: usize, buffer_bytes: u64, metrics: Arc<Metrics>) -> Room {
+    /// `connections` is the setting `limits.connections`, `buffer_bytes` what large buffers may take,
+    /// `answer_bytes` what answers may that are not read yet.
+    pub(crate) fn new(
+        connections: usize,
+        buffer_bytes: u64,
+        answer_bytes: u64,
+        metrics: Arc<Metrics>,
+    ) -> Room {
         let buffers_max = (buffer_bytes / u64::from(LARGE.connection)) as usize;
         Room {
             slots: Arc::new(Semaphore::new(connections)),
             buffers: Arc::new(Semaphore::new(buffers_max)),
             buffers_max,
+            unread: Unread::new(answer_bytes),
             metrics,
         }
     }
@@ -93,6 +105,11 @@ impl Room {
             _slot: slot,
             large: self.buffers.clone().try_acquire_owned().ok(),
         })
+    }
+
+    /// Bytes of large answers that are not read yet.
+    pub(crate) fn answer_bytes(&self) -> u64 {
+        self.unread.bytes()
     }
 
     /// What connections with large buffers may have buffered.
@@ -130,13 +147,11 @@ pub(crate) async fn serve(
                 // Over the limit the connection is closed at once: the client sees it and retries.
                 let Some(place) = room.enter() else { continue };
                 let through = Through { peer, bound };
-                connections.spawn(connection(
-                    stream,
-                    through,
-                    router.clone(),
-                    place,
-                    stop.clone(),
-                ));
+                let serving = Serving {
+                    router: router.clone(),
+                    unread: room.unread.clone(),
+                };
+                connections.spawn(connection(stream, through, serving, place, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -149,10 +164,25 @@ pub(crate) async fn serve(
     connections.wait().await;
 }
 
+/// What answers the requests of a connection.
+#[derive(Clone)]
+struct Serving {
+    router: Router,
+    unread: Unread,
+}
+
+impl Serving {
+    async fn answer(self, request: hyper::Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let version = request.version();
+        let answer = self.router.oneshot(request).await?;
+        Ok(self.unread.hold(answer, version).await)
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     through: Through,
-    router: Router,
+    serving: Serving,
     place: Place,
     stop: CancellationToken,
 ) {
@@ -165,7 +195,7 @@ async fn connection(
             spoken.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(through);
             // Boxed, so that a connection without a request does not hold room for one.
-            Box::pin(router.clone().oneshot(request))
+            Box::pin(serving.clone().answer(request))
         }
     });
     let protocols = protocols(if place.large.is_some() { LARGE } else { SMALL });
@@ -191,8 +221,8 @@ async fn silent(time: tokio::time::Sleep, spoken: &AtomicBool) {
     }
 }
 
-fn protocols(buffers: Buffers) -> auto::Builder<TokioExecutor> {
-    let mut protocols = auto::Builder::new(TokioExecutor::new());
+fn protocols(buffers: Buffers) -> auto::Builder<Streams> {
+    let mut protocols = auto::Builder::new(Streams);
     protocols
         .http1()
         .timer(TokioTimer::new())

@@ -23,3 +23,4 @@ mod shell;
 mod spark;
 pub(crate) mod state;
 mod tokens;
+mod unread;

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Within this time a reader that lets us wait takes at least [`READ_BYTES_MIN`].
-const READ_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(30);
 /// 64 KiB in 30 s is 17 kbit/s: slower than any telephone.
-const READ_BYTES_MIN: usize = 64 << 10;
+pub(super) const READ_BYTES_MIN: usize = 64 << 10;
 
 /// The stream, and since when its reader lets us wait.
 #[derive(Debug)]

@@ -100,7 +100,7 @@ impl App {
             store,
             receiver: Receiver { door },
             query_slots: QuerySlots::new(1, 32 << 20),
-            room: Room::new(1, 1 << 20, metrics.clone()),
+            room: Room::new(1, 1 << 20, 1 << 20, metrics.clone()),
             metrics,
             sources,
             pulse: Pulse::default(),
@@ -200,6 +200,7 @@ impl App {
             User::Directories => stats.directory_bytes,
             User::Layouts => self.engine.layout_figures().bytes,
             User::Connections => self.room.buffer_bytes(),
+            User::Answers => self.room.answer_bytes(),
         };
         let accounted: u64 = User::ALL.map(own).iter().sum();
         let rest = resident_bytes().map_or(0, |resident| resident.saturating_sub(accounted));

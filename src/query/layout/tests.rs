@@ -215,8 +215,9 @@ fn a_hundred_thousand_spans_in_one_chain_or_under_one_parent_are_laid_out_quickl
         let outline = layout.outline(200);
         assert!(outline.len() <= 200);
         assert!(layout.minimap(1200, 14).runs.len() <= 1200 * 14);
-        // 100 ms optimised; tests run with little optimisation on busy machines.
-        assert!(started.elapsed() < Duration::from_secs(3));
+        // 100 ms optimised; tests run with little optimisation on busy machines. A step for each pair of
+        // spans would take minutes.
+        assert!(started.elapsed() < Duration::from_secs(15));
     }
 }
 
