@@ -2,7 +2,7 @@
 //! and decompressed, from the first byte read until the store has them (reliability.md O2).
 //! Nothing polls; whoever does not get memory within half a second is told to come back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,12 +24,24 @@ pub(crate) struct Budget {
     total: usize,
 }
 
-/// Bytes of the budget, given back when dropped.
+/// Bytes of the budget, given back when it and all that it is [`Kept`] for are dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     budget: Budget,
-    held: OwnedSemaphorePermit,
+    held: Kept,
     patience: Duration,
+}
+
+/// Keeps the bytes of a [`Permit`] for work that goes on when its sender has hung up.
+#[derive(Clone, Debug)]
+pub(super) struct Kept(Arc<Mutex<OwnedSemaphorePermit>>);
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, OwnedSemaphorePermit> {
+        self.0
+            .lock()
+            .expect("nothing panics while it holds the lock")
+    }
 }
 
 impl Budget {
@@ -55,7 +67,9 @@ impl Budget {
         let nothing = self.bytes.clone().try_acquire_many_owned(0);
         let mut permit = Permit {
             budget: self.clone(),
-            held: nothing.expect("zero permits are always there, the semaphore is never closed"),
+            held: Kept(Arc::new(Mutex::new(nothing.expect(
+                "zero permits are always there, the semaphore is never closed",
+            )))),
             patience: WAIT_MAX,
         };
         permit.grow(bytes).await?;
@@ -66,7 +80,7 @@ impl Budget {
 impl Permit {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.held.num_permits()
+        self.held.lock().num_permits()
     }
 
     /// Bytes of the whole budget.
@@ -82,7 +96,7 @@ impl Permit {
         let semaphore = &self.budget.bytes;
         let n = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Ok(more) = semaphore.clone().try_acquire_many_owned(n) {
-            self.held.merge(more);
+            self.held.lock().merge(more);
             return Ok(());
         }
         let overloaded = Refusal::Overloaded {
@@ -92,7 +106,7 @@ impl Permit {
         let more = timeout(self.patience, semaphore.clone().acquire_many_owned(n)).await;
         self.patience = self.patience.saturating_sub(started.elapsed());
         match more {
-            Ok(Ok(more)) => self.held.merge(more),
+            Ok(Ok(more)) => self.held.lock().merge(more),
             Ok(Err(_)) => return Err(Refusal::Closing),
             Err(_) => return Err(overloaded),
         }
@@ -101,7 +115,13 @@ impl Permit {
 
     /// Gives back all but `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
-        drop(self.held.split(self.bytes().saturating_sub(bytes)));
+        let mut held = self.held.lock();
+        let more = held.num_permits().saturating_sub(bytes);
+        drop(held.split(more));
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        self.held.clone()
     }
 }
 
@@ -122,6 +142,18 @@ mod tests {
         assert_eq!((budget.used(), first.bytes()), (70, 70));
         let second = budget.reserve(30).await.expect("given back");
         drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_works_on_keeps_its_memory() {
+        let budget = Budget::new(100);
+        let mut permit = budget.reserve(60).await.expect("free");
+        let kept = permit.kept();
+        permit.shrink(50);
+        drop(permit);
+        assert_eq!(budget.used(), 50, "the sender hung up, the work goes on");
+        drop(kept);
         assert_eq!(budget.used(), 0);
     }
 

@@ -149,17 +149,24 @@ impl Door {
     /// Takes memory for a request before its bytes are read.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] after a second.
+    /// [`Refusal::Overloaded`] after half a second.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<Permit, Refusal> {
         self.shared.budget.reserve(bytes).await
     }
 
     /// Runs work over `bytes` of a request where it holds up nobody: large ones on a blocking thread.
+    /// The memory of the request is kept until the work ends, even if its sender hangs up.
     pub(crate) async fn offload<T: Send + 'static>(
         &self,
+        permit: &Permit,
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
+        let kept = permit.kept();
+        let work = move || {
+            let _kept = kept;
+            work()
+        };
         self.shared.offload.run(bytes, work).await
     }
 
@@ -240,7 +247,7 @@ impl Door {
             let key = dedup::key(&bytes, signal, project);
             (Counts::of(&bytes).index_bytes(), key, bytes)
         };
-        let (index_bytes, key, bytes) = self.offload(len, count).await;
+        let (index_bytes, key, bytes) = self.offload(permit, len, count).await;
         // The index of many tiny records is larger than they are.
         self.fits(len + index_bytes)?;
         permit.grow(index_bytes).await?;
@@ -250,7 +257,7 @@ impl Door {
             received,
         };
         let look = move |terms: Terms<'_>| admit::look(bytes, terms);
-        let admitted = match self.offload_on(whose, len, look).await {
+        let admitted = match self.offload_on(permit, whose, len, look).await {
             Look::Clean(admitted) => admitted,
             Look::Dirty(dirty) => {
                 // Once more for what is written anew, which holds at most what came.
@@ -258,7 +265,7 @@ impl Door {
                 self.fits(permit.bytes() + more)?;
                 permit.grow(more).await?;
                 let rewrite = move |terms: Terms<'_>| dirty.rewrite(terms);
-                let rewritten = self.offload_on(whose, len, rewrite).await;
+                let rewritten = self.offload_on(permit, whose, len, rewrite).await;
                 rewritten.map_err(|error| {
                     Refusal::Malformed(format!("not an OTLP {} request: {error}", signal.name()))
                 })?
@@ -272,12 +279,15 @@ impl Door {
             wire,
             left_out,
         };
-        Ok(self.offload(len, move || batch(coming, admitted)).await)
+        Ok(self
+            .offload(permit, len, move || batch(coming, admitted))
+            .await)
     }
 
     /// As [`Door::offload`], for work that goes by the rules for a request.
     async fn offload_on<T: Send + 'static>(
         &self,
+        permit: &Permit,
         whose: Whose,
         bytes: usize,
         work: impl FnOnce(Terms<'_>) -> T + Send + 'static,
@@ -300,7 +310,7 @@ impl Door {
                 redact: shared.config.redact,
             })
         };
-        self.offload(bytes, on_terms).await
+        self.offload(permit, bytes, on_terms).await
     }
 
     /// Queues a batch and waits for the word of the writer, which counts it.

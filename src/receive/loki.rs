@@ -85,12 +85,12 @@ async fn take(
         // The push and the request made of it are there at the same time.
         permit.grow(read_bytes).await?;
         let read = move || from_json(&bytes);
-        receiver.door.offload(read_bytes, read).await
+        receiver.door.offload(&permit, read_bytes, read).await
     } else {
         let declared = unsnappied_bytes(&bytes, max)?;
         permit.grow(2 * declared).await?;
         let read = move || unsnappy(&bytes).map(|bytes| from_protobuf(&bytes));
-        receiver.door.offload(declared, read).await?
+        receiver.door.offload(&permit, declared, read).await?
     };
     let pushed = pushed.map_err(|what| Fault::Malformed(format!("not a Loki push: {what}")))?;
     // The labels of a stream are repeated in no record: the request is about as long as the push,

@@ -83,7 +83,7 @@ impl Receiver {
             Kind::Logs => Signal::Logs,
             Kind::Metrics => {
                 let reject = move || metrics_later::reject_all(&decoded, format);
-                let receipt = self.door.offload(decoded_bytes, reject).await?;
+                let receipt = self.door.offload(&permit, decoded_bytes, reject).await?;
                 let labels = [kind.name(), SERVICE_UNKNOWN, "not_kept"];
                 let metrics = self.door.metrics();
                 metrics.add(Metric::Rejected, &labels, receipt.rejected);
@@ -94,7 +94,7 @@ impl Receiver {
             // Protobuf is shorter than the JSON it says the same as; both are there at the same time.
             permit.grow(decoded_bytes).await?;
             let transcode = move || otlp_json::transcode(signal, &decoded);
-            let transcoded = self.door.offload(decoded_bytes, transcode).await;
+            let transcoded = self.door.offload(&permit, decoded_bytes, transcode).await;
             decoded =
                 transcoded.map_err(|error| Fault::Malformed(format!("not OTLP/JSON: {error}")))?;
             wire = None;

@@ -16,6 +16,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod otlp_json;
 mod overload;
+mod queries;
 mod redact;
 mod server;
 mod slow;

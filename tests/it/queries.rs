@@ -1,0 +1,141 @@
+//! Queries that cost much: they end with their client, wait their turn, and leave ingest its share
+//! (reliability.md O4).
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{available_parallelism, scope};
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+
+use crate::http::{Answer, send};
+use crate::server::{Server, optimised};
+use crate::telemetry::{log, logs, metric};
+
+const RECORDS: usize = 1_000;
+/// Every body is looked through by an automaton to its last byte: 2 us each.
+const COSTLY: &str =
+    "/api/v1/logs?start=now-1h&end=now&query=/([a-c%20]%7C[0-9])%7B30,100%7D[d-y]/";
+/// How long a query waits for a core (reliability.md O4).
+const QUEUE_TIME: Duration = Duration::from_secs(10);
+
+/// A batch like no other.
+fn batch(number: usize) -> Vec<u8> {
+    let text = |i: usize| {
+        let filler = format!("abc cab {} bac a b c ", number * RECORDS + i);
+        filler.repeat(400 / filler.len())
+    };
+    logs((0..RECORDS).map(|i| log(&text(i))).collect())
+}
+
+fn push(server: &Server, batch: &[u8]) {
+    let protobuf = ["Content-Type: application/x-protobuf"];
+    let http = server.otlp_http.expect("listens");
+    let answer = send(http, "POST", "/v1/logs", &protobuf, batch);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// A server with enough logs that one query takes about a second, and how long it takes.
+fn loaded() -> (Server, Duration) {
+    let server = Server::with(&["--listen", "127.0.0.1:0", "--memory-limit", "256MB"]);
+    let batches = if optimised() { 500 } else { 40 };
+    (0..batches).for_each(|number| push(&server, &batch(number)));
+    let began = Instant::now();
+    assert_eq!(costly(&server).status, 200);
+    (server, began.elapsed())
+}
+
+fn costly(server: &Server) -> Answer {
+    send(server.http, "GET", COSTLY, &[], b"")
+}
+
+/// Waits until so many queries run; how long that took.
+#[track_caller]
+fn until_running(server: &Server, n: f64) -> Duration {
+    let began = Instant::now();
+    while metric(server, "watchpost_queries_running") != n {
+        assert!(began.elapsed() < Duration::from_secs(30), "{n} never run");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn a_query_ends_with_its_client() {
+    let (server, took) = loaded();
+    assert!(took > Duration::from_millis(300), "not costly: {took:?}");
+    let mut stream = TcpStream::connect(server.http).expect("listens");
+    let head = format!("GET {COSTLY} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    until_running(&server, 1.0);
+    drop(stream);
+    let ended = until_running(&server, 0.0);
+    eprintln!("a query of {took:?} ended {ended:?} after its client");
+    let ended_max = Duration::from_millis(if optimised() { 100 } else { 500 });
+    assert!(ended <= ended_max.min(took), "{ended:?} of {took:?}");
+}
+
+#[test]
+fn more_queries_than_cores_wait_their_turn_and_are_refused_after_ten_seconds() {
+    let (server, took) = loaded();
+    let cores = available_parallelism().map_or(1, |n| n.get());
+    let all = (cores as f64 * 15.0 / took.as_secs_f64()).clamp(8.0, 200.0) as usize;
+    let (served, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    scope(|scope| {
+        for _ in 0..all {
+            scope.spawn(|| {
+                let began = Instant::now();
+                let answer = costly(&server);
+                if answer.status == 200 {
+                    served.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                assert_eq!(answer.status, 429, "{}", answer.text());
+                assert_eq!(answer.header("retry-after"), "5");
+                assert!(began.elapsed() >= QUEUE_TIME, "{:?}", began.elapsed());
+                refused.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    let (served, refused) = (served.into_inner(), refused.into_inner());
+    eprintln!("of {all} queries of {took:?} {served} were served, {refused} refused");
+    assert!(served >= cores && refused > 0);
+    assert_eq!(costly(&server).status, 200, "then there is room again");
+}
+
+/// Records per second of one sender over two seconds.
+fn pace(server: &Server, first: u64) -> f64 {
+    let mut body = batch(0);
+    let mark = memmem::find(&body, b"cab 0").expect("the first record has its number");
+    let began = Instant::now();
+    let mut sent = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        // As long as what it replaces: lengths stand before it.
+        let number = format!("{:05}", first + sent);
+        body[mark..mark + 5].copy_from_slice(number.as_bytes());
+        push(server, &body);
+        sent += 1;
+    }
+    (sent * RECORDS as u64) as f64 / began.elapsed().as_secs_f64()
+}
+
+#[test]
+fn ingest_keeps_its_pace_beside_queries() {
+    let (server, _) = loaded();
+    let alone = pace(&server, 0);
+    let done = AtomicBool::new(false);
+    let beside = scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                costly(&server);
+            }
+        });
+        let beside = pace(&server, 50_000);
+        done.store(true, Ordering::Relaxed);
+        beside
+    });
+    eprintln!("{alone:.0} records per second alone, {beside:.0} beside queries");
+    let kept = if optimised() { 0.8 } else { 0.5 };
+    assert!(beside >= kept * alone, "{beside} of {alone}");
+}
