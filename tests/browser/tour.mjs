@@ -13,7 +13,10 @@ const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/;
 export async function launch() {
   const executablePath = process.env.CHROMIUM ?? PATHS.find(existsSync);
   assert(executablePath && existsSync(executablePath), "no chromium: set CHROMIUM to one");
-  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+  // No name but this machine's is found. Intercepting requests would do it too, and turn the cache
+  // off: then no page is opened as a browser opens it.
+  const alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE [::1]";
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", alone] });
 }
 
 export class Tour {
@@ -41,11 +44,6 @@ export class Tour {
     const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, timezoneId: "Europe/Berlin", ...options });
     context.setDefaultTimeout(10_000);
     this.#contexts.push(context);
-    // Only what leaves this machine is intercepted: intercepting everything would turn the cache off.
-    await context.route((url) => !LOOPBACK.test(url.hostname), (route) => {
-      this.#noise.push(`a request to ${route.request().url()} left this machine`);
-      return route.abort();
-    });
     if (options.javaScriptEnabled !== false) {
       await context.exposeFunction("__violation", (text) => this.#noise.push(`content security policy: ${text}`));
       await context.addInitScript(() => {
@@ -53,6 +51,10 @@ export class Tour {
       });
     }
     const page = await context.newPage();
+    page.on("request", (request) => {
+      const url = new URL(request.url());
+      if (url.protocol.startsWith("http") && !LOOPBACK.test(url.hostname)) this.#noise.push(`a request to ${url} left this machine`);
+    });
     page.on("console", (message) => {
       if (message.type() === "error") this.#noise.push(`console: ${message.text()} at ${message.location().url}`);
     });
@@ -72,13 +74,12 @@ export class Tour {
     await checkAccessible(page);
   }
 
-  /** Bytes over the wire of a first visit to `url` with an empty cache; `extra` for the trace page. */
-  async weight(url, extra = 0, options = {}) {
-    // Without the gates of `page`: intercepting requests turns the cache off, and a page that loads
-    // twice would be charged twice for what a browser keeps.
-    const context = await this.#browser.newContext(options);
+  /** Bytes over the wire of a first visit to `url` with an empty cache; `budget` is that of gates.mjs. */
+  async weight(url, budget) {
+    // An empty cache, and without the gates of `page`.
+    const context = await this.#browser.newContext({ timezoneId: "UTC" });
     try {
-      await checkWeight(await context.newPage(), url, extra);
+      await checkWeight(await context.newPage(), url, budget);
     } finally {
       await context.close();
     }

@@ -12,11 +12,12 @@ const store = {
 
 // The server writes times in the zone of this cookie; on the first visit it cannot know it yet.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const known = document.cookie.split("; ").includes(`tz=${encodeURIComponent(zone)}`);
-if (zone && !known) {
+// Every reading of the cookie asks another process.
+const cookie = document.cookie;
+if (zone && !cookie.split("; ").includes(`tz=${encodeURIComponent(zone)}`)) {
   setCookie("tz", zone);
   const stored = document.cookie.includes("tz=");
-  if (stored && root.dataset.zone !== zone && !document.cookie.includes("utc=1")) location.reload();
+  if (stored && root.dataset.zone !== zone && !cookie.includes("utc=1")) location.reload();
 }
 
 // Copy buttons are hidden until there is something to run them.

@@ -2,7 +2,7 @@
 // already drawn the header, the minimap and the first rows; this file takes over from there and
 // must never need more than those columns (details of a span come as HTML, one at a time).
 const page = document.querySelector(".trace"), wf = page?.querySelector(".wf");
-const ROW = 26, POOL_MIN = 60, FOLD_CHARS = 400, FOLDS_KEPT = 2000;
+const ROW = 26, AROUND = 12, FOLD_CHARS = 400, FOLDS_KEPT = 2000;
 const $ = (selector, from = page) => from.querySelector(selector);
 const esc = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt()};`);
 const svg = (w, body, cls = "") => `<svg class="${cls}" width="${w}" height="26" aria-hidden="true">${body}</svg>`;
@@ -31,14 +31,14 @@ function drag(el, move) {
 
 /** The trace: columns by row (preorder) as typed arrays, and the bundles of siblings. */
 let T;
-const sum = (steps, at = 0) => Float64Array.from(steps, step => at += step);
+const sum = (steps, at = 0) => steps.map(step => at += step);
 function decode(p, { hues, bundles }) {
-  const { depth, duration_ns, kind, start_step_ns } = p.rows, n = depth.length, ints = fill => new Int32Array(n).fill(fill), pick = k => Int32Array.from(kind, x => p.kinds[x][k]);
+  const { depth, duration_ns, kind, start_step_ns } = p.rows, n = depth.length, ints = fill => new Int32Array(n).fill(fill), pick = k => kind.map(x => p.kinds[x][k]);
   const t = { ...p, n, depth, service: pick(0), op: pick(1), start: sum(start_step_ns), dur: duration_ns, hues: hues.split("."), parent: ints(-1), bundleAt: ints(-1), end: ints(n), bad: new Uint8Array(n), badSum: new Int32Array(n + 1) };
   for (const i of p.errors) t.bad[i] = 1;
   for (let i = 0, path = []; i < n; i++) {
     const d = depth[i];
-    for (const over of path.splice(d)) t.end[over] = i;
+    while (path.length > d) t.end[path.pop()] = i;
     t.parent[i] = d ? path[d - 1] : -1;
     path.push(i);
     t.badSum[i + 1] = t.badSum[i] + t.bad[i];
@@ -114,7 +114,7 @@ function standIn(p) {
   while (first(vis[--k]) > first(p));
   return seat(p) < 0 ? vis[k] : p;
 }
-let lines, pool = [], width = 600, zoom, hits = [], cur = 0, step = 16;
+let lines, pool = [], width, label, room, scrolled, zoom, hits = [], cur = 0, step;
 const base = 28, X = t => (t - zoom[0]) * width / (zoom[1] - zoom[0]);
 const rect = (cls, a, b, y = 8, h = 10) => {
   const x = Math.max(-4, X(a)), w = Math.max(2, Math.min(width + 4, X(b)) - x);
@@ -184,9 +184,10 @@ function draw(el, k) {
     + (bad ? `<span class="ee"><span class="vh">error</span>${bad > 1 ? bad : ""}<i class="eg"></i></span>` : "")
     + `</div><div role="gridcell" class="tl ${hue}"><span class="vh">starts at +${duration(T.start[i])}</span>${svg("100%", g ? groupBar(g) : spanBar(i))}</div><div role="gridcell" class="du">${duration(g ? g.to - g.from : T.dur[i])}</div>`;
 }
-/** Draws what the window shows; `all` when folding, zoom or selection changed. */
+/** Draws what the window shows; `all` when folding or zoom changed. */
 function paint(all) {
-  const from = Math.max(0, (wf.scrollTop / ROW | 0) - 8), n = pool.length;
+  // Folding may have left less than was scrolled past.
+  const from = Math.max(0, (Math.min(scrolled, count * ROW - room) / ROW | 0) - AROUND), n = pool.length;
   for (let k = from; k < from + n; k++) {
     const el = pool[k % n];
     el.hidden = k >= count;
@@ -207,13 +208,21 @@ function axis() {
   $(".t-axis svg").innerHTML = labels;
   $(".wf-grid").innerHTML = grid;
 }
+/** The only place that asks for the layout; what follows from it is written after. */
 function measure() {
-  const from = el => el.getBoundingClientRect(), bars = from($(".wf-grid")), label = bars.left - from(lines).left;
-  width = Math.max(60, bars.width | 0);
-  step = Math.max(2, Math.min(label < 240 ? 10 : 16, label / 2 / deepest | 0));
-  while (pool.length < Math.max(POOL_MIN, wf.clientHeight / ROW + 16)) { const el = document.createElement("div"); attr(el, "role", "row"); pool.push(el); lines.append(el); }
+  const left = el => el.getBoundingClientRect().left, grid = $(".wf-grid"), wide = grid.clientWidth;
+  label = left(grid) - left(lines); room = wf.clientHeight; scrolled = wf.scrollTop;
+  width = Math.max(60, wide);
 }
-const fit = () => { measure(); axis(); paint(true); viewport(); }, redraw = () => { fit(); remember(); };
+function fit() {
+  step = Math.max(2, Math.min(label < 240 ? 10 : 16, label / 2 / deepest | 0));
+  const drawn = pool.length;
+  while (pool.length < room / ROW + 2 * AROUND) { const el = document.createElement("div"); attr(el, "role", "row"); pool.push(el); }
+  paint(true);
+  lines.append(...pool.slice(drawn));
+  axis(); viewport();
+}
+const redraw = () => { fit(); remember(); };
 const whole = () => [0, T.duration_ns * 1.01 || 1];
 function zoomTo(a, b) {
   zoom = b - a < 100 || b - a > T.duration_ns * .995 ? whole() : [Math.max(0, a), Math.min(whole()[1], b)];
@@ -232,10 +241,10 @@ function dragMap(from, to, over) {
 const drawer = $(".t-drawer");
 let wanted, timer, saving;
 function select(place, open) {
-  cur = place;
-  const top = seat(place) * ROW, room = wf.clientHeight, over = top + ROW > wf.scrollTop + room;
-  if (over || top < wf.scrollTop) wf.scrollTop = top - (open ? room / 2 : over ? room - 2 * ROW : ROW);
-  paint(true);
+  const top = seat(place) * ROW, over = top + ROW > scrolled + room;
+  for (cur of [cur, place]) (pool[seat(cur) % pool.length] || {}).k = -1;
+  if (over || top < scrolled) wf.scrollTop = scrolled = Math.max(0, top - (open ? room / 2 : over ? room - 2 * ROW : ROW));
+  paint();
   if (open || !drawer.hidden) show(place);
 }
 /** Jumps to a row wherever it is folded. */
@@ -263,7 +272,7 @@ function show(row) {
   }, 40);
 }
 function hideDrawer(hide) {
-  if (drawer.hidden != hide) { drawer.hidden = hide; page.classList.toggle("split", !hide); redraw(); }
+  if (drawer.hidden != hide) { drawer.hidden = hide; page.classList.toggle("split", !hide); measure(); redraw(); }
 }
 const resize = (from, to) => page.style.setProperty("--drawer", drawer.clientWidth + from - to + "px");
 let found = [], box = $(".t-find input");
@@ -321,7 +330,7 @@ function fold(places, to) {
 }
 const turn = p => { cur = p; fold([p], !isOpen(p)); };
 const move = by => select(vis[Math.max(0, Math.min(count - 1, seat(cur) + by))]);
-const next = by => cycle(found[0] >= 0 ? found : T.errors, by), leap = by => move(by * (wf.clientHeight / ROW | 0));
+const next = by => cycle(found[0] >= 0 ? found : T.errors, by), leap = by => move(by * (room / ROW | 0));
 const KEYS = {
   j: () => move(1), k: () => move(-1), Home: () => move(-count), End: () => move(count), PageDown: () => leap(1), PageUp: () => leap(-1),
   l: () => foldable(cur) && !isOpen(cur) ? turn(cur) : move(1),
@@ -356,7 +365,8 @@ function onClick(e) {
 async function start() {
   const answer = await fetch($("link[as=fetch]", document).href);
   // Without columns the rows of the page stay.
-  if (!answer.ok) return;
+  const rest = $("noscript");
+  if (!answer.ok) { if (rest) rest.outerHTML = rest.textContent; return; }
   T = decode(await answer.json(), wf.dataset);
   const most = T.n + T.bundles.length;
   [vis, level, up, pos, size, family, where] = Array.from({ length: 7 }, () => new Int32Array(most + 1));
@@ -368,16 +378,17 @@ async function start() {
   for (const p of places(ask.get("fold") || history.state?.folds || "")) setOpen(p, !isOpen(p));
   if (ask.get("critical") == "off") critOn(false);
   rebuild();
-  for (const row of page.querySelectorAll(".r,.t-more")) row.remove();
-  wf.classList.add("live");
   if (where[cur] < 0) reveal(cur);
+  lines.replaceChildren($(".wf-grid")); $(".t-more")?.remove();
+  wf.classList.add("live");
+  measure();
   const top = where[cur] * ROW;
-  if (top > wf.clientHeight - 2 * ROW) wf.scrollTop = top - wf.clientHeight / 2;
+  if (top > room - 2 * ROW) wf.scrollTop = scrolled = top - room / 2;
   fit();
-  wf.onscroll = () => requestAnimationFrame(() => paint(false));
+  wf.onscroll = () => requestAnimationFrame(() => { scrolled = wf.scrollTop; paint(); });
   wf.onclick = onClick;
   document.addEventListener("keydown", onKey);
-  new ResizeObserver(fit).observe(wf);
+  new ResizeObserver(() => { const was = [width, room]; measure(); if (was != width + "," + room) fit(); }).observe(wf);
   drag(map, dragMap); drag($(".t-grip"), resize);
   map.ondblclick = KEYS[0];
   check.onchange = KEYS.c;

@@ -92,7 +92,7 @@ export default async function logSearch(tour) {
 
   await zoom(page, server, lines);
   await hugeLine(page, server);
-  await tour.weight(`${server.base}/logs?query=declined`, 0, { timezoneId: "UTC" });
+  await tour.weight(`${server.base}/logs?query=declined`);
 }
 
 /** Dragging over the histogram narrows the time, Escape goes back; a bar is a link by keyboard. */

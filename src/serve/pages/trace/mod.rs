@@ -41,6 +41,9 @@ use usual::UsualView;
 
 /// Lines in the HTML of the page (ui.md W10); more are a page further without script.
 const PAGE_LINES: usize = 200;
+/// Lines of these that a browser with script lays out before the script's own are there: a window
+/// of 1,370 px.
+const WINDOW_LINES: usize = 40;
 /// Rows of the table of what the critical path is made of; the last one sums up the others.
 const CRITICAL_LISTED_MAX: usize = 12;
 
