@@ -172,11 +172,26 @@ mod tests {
         let short =
             ".a > .b,.c{color :red;margin:0 .5em 10.5px}@media (max-width:9px){.d{opacity:.2}}";
         assert_eq!(super::shorten::style_sheet(css), short);
-        let js = "// what for\n\nconst a = `${b}`;\n  /* one line */\n  f(); // stays\n";
-        assert_eq!(
-            super::shorten::script(js),
-            "const a = `${b}`;\nf(); // stays\n"
+        let check = |js: &str, short: &str| assert_eq!(super::shorten::script(js), short);
+        check(
+            "// why\n\nconst a = `${b}`;\n  /* x */ f( a ); // y\n",
+            "const a=`${b}`;\nf(a);\n",
         );
+        // Text stays as it is, code inside of it too; slashes are told apart.
+        check(
+            "a = \"x  = // y\" + 'it\\'s = ' ;\n",
+            "a=\"x  = // y\"+'it\\'s = ';\n",
+        );
+        check(
+            "`a = ${ { b : `c = ${ d }` } } = e` ;\n",
+            "`a = ${{b:`c = ${d}`}} = e`;\n",
+        );
+        check(
+            "a / b / c ; s.replace( /[/ ]+ x/g , \"\" )",
+            "a/b/c;s.replace(/[/ ]+ x/g,\"\")",
+        );
+        // What would mean something else without its space keeps it.
+        check("a + +b - -c ; return x in y", "a+ +b- -c;return x in y");
     }
 
     /// Budget of ui.md section 2 for the scripts every page loads, as they travel.
@@ -186,9 +201,12 @@ mod tests {
         assert!(gzipped("app.js") <= 8_000);
         let scripts = ["htmx.js", "app.js", "combo.js", "logs.js"].map(gzipped);
         assert!(scripts.iter().sum::<usize>() <= 22_000, "{scripts:?}");
-        let pages: [&[&str]; 4] = [
+        let of_a_trace = gzipped("trace.js");
+        assert!(of_a_trace <= 8_000, "{of_a_trace} bytes of trace.js");
+        let pages: [&[&str]; 5] = [
             &["pages.css"],
             &["lists.css", "logs.css"],
+            &["logs.css", "detail.css"],
             &["lists.css", "traces.css"],
             &["trace.css"],
         ];
