@@ -10,6 +10,9 @@ use super::{Given, Origin, Problem, Settings, apply, table};
 /// A configuration file of a small deployment has under 100 lines; more is a wrong path.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The setting of names and values, which a file may also write as a table.
+const PAIRS: &str = "retention.services";
+
 /// What Kubernetes and Docker's links put into the environment next to a service named `watchpost`.
 /// They are not ours and must not stop the start.
 const FOREIGN_PREFIXES: [&str; 3] = ["WATCHPOST_SERVICE_", "WATCHPOST_PORT", "WATCHPOST_ENV_"];
@@ -62,6 +65,18 @@ fn table(
             line: line_of(text, key.span().start),
         };
         match value.get_ref() {
+            DeValue::Table(inner) if setting == PAIRS => match pairs("", inner) {
+                Ok(pairs) => given.push(Given {
+                    setting,
+                    text: pairs.join(","),
+                    origin,
+                }),
+                Err(message) => problems.push(Problem {
+                    origin: Some(origin),
+                    setting,
+                    message,
+                }),
+            },
             DeValue::Table(inner) => {
                 table(path, text, &format!("{setting}."), inner, given, problems)
             }
@@ -79,6 +94,21 @@ fn table(
             },
         }
     }
+}
+
+/// The entries of a setting of pairs as the environment would carry them. An unquoted name with
+/// points arrives as tables.
+fn pairs(prefix: &str, entries: &DeTable<'_>) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for (key, value) in entries {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            _ if name.contains(',') => return Err(format!("{name:?} has a comma")),
+            DeValue::Table(inner) => all.extend(pairs(&format!("{name}."), inner)?),
+            other => all.push(format!("{name}={}", scalar(other)?)),
+        }
+    }
+    Ok(all)
 }
 
 /// A TOML value as the text the environment would carry; lists are joined by commas.

@@ -81,9 +81,9 @@ settings! {
     "retention.traces" = retention_traces: OrOff<Period> = "7d";
     /// How long log records are kept and shown.
     "retention.logs" = retention_logs: OrOff<Period> = "7d";
-    /// Services whose spans and log records are kept for another time, as in `checkout=30d,batch=1d`;
-    /// at most 32, `off` keeps for ever. Holds for what comes in from then on; a shorter time also hides
-    /// what is there.
+    /// Services whose spans and log records are kept for another time, as in `checkout=30d,batch=1d`
+    /// or, in the file, a table `[retention.services]` of names and times; at most 32, `off` keeps for
+    /// ever. Holds for what comes in from then on; a shorter time also hides what is there.
     "retention.services" = retention_services: ServicePeriods = "";
     /// Bytes of all segments; the oldest go first. `auto` is what the volume has room for.
     "retention.max_bytes" = retention_max_bytes: Auto<ByteSize> = "auto";

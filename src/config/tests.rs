@@ -102,6 +102,26 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn services_with_a_retention_of_their_own_are_a_text_or_a_table() {
+    let services = |file: &str| {
+        let settings = read(file, &[], &[]).expect("settings");
+        settings.retention_services.to_string()
+    };
+    let text = "[retention]\nservices = \"checkout=30d,batch=off\"\n";
+    assert_eq!(services(text), "checkout=30d,batch=off");
+    let table =
+        "[retention]\nlogs = \"2d\"\n[retention.services]\nshop.eu = \"1d\"\n\"a b\" = \"off\"\n";
+    assert_eq!(services(table), "a b=off,shop.eu=1d");
+    check_problems(
+        "[retention.services]\ncheckout = \"7x\"\n",
+        &[],
+        &[
+            "watchpost.toml:1: retention.services: \"7x\" is not a duration; write a number and a unit, such as \"7d\", \"5m\" or \"250ms\", or \"off\"",
+        ],
+    );
+}
+
+#[test]
 fn a_broken_file_says_where() {
     let problems = read("listen = \n[retention\nlogs = \"x\"\n", &[], &[]).expect_err("broken");
     assert!(
