@@ -49,13 +49,14 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
-async fn serve(settings: Settings) -> Result<(), Stop> {
+async fn serve(mut settings: Settings) -> Result<(), Stop> {
     let failed = Stop::Failed;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|e| failed(format!("no signals: {e}")))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|e| failed(format!("no signals: {e}")))?;
     let sockets = Sockets::bind(&settings).await.map_err(failed)?;
+    sockets.bound(&mut settings);
     let dir = settings.data_dir.0.clone();
     // Telemetry is nobody else's business on this machine.
     DirBuilder::new()
@@ -128,6 +129,19 @@ impl Sockets {
             otlp_grpc,
             otlp_http,
         })
+    }
+
+    /// Puts the ports that the system chose for port 0 where pages and snippets look for them.
+    fn bound(&self, settings: &mut Settings) {
+        settings.listen.0 = self.http_addr;
+        for (listener, setting) in [
+            (&self.otlp_grpc, &mut settings.otlp_grpc_listen),
+            (&self.otlp_http, &mut settings.otlp_http_listen),
+        ] {
+            if let (Some(listener), Some(addr)) = (listener, &mut setting.0) {
+                addr.0 = listener.local_addr().unwrap_or(addr.0);
+            }
+        }
     }
 
     /// The line that tools wait for (design section 1).
