@@ -247,6 +247,15 @@ impl<E: Entry> Head<E> {
             .collect()
     }
 
+    /// Places in lists of its oldest and newest record; `None` when it is empty.
+    fn bounds(&self) -> Option<(Timestamp, Timestamp)> {
+        let groups = self.closed.iter().map(Arc::as_ref).chain([&self.open]);
+        let filled = groups.filter(|group| group.rows > 0);
+        filled
+            .map(|group| (group.first, group.last))
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
     /// Everything in it, by reference, oldest request first.
     pub(crate) fn groups(&self) -> Vec<Arc<Group<E>>> {
         let mut groups = self.closed.clone();
@@ -300,6 +309,14 @@ impl<E: Entry> Heads<E> {
         let mut groups: Vec<_> = self.sealing.iter().flat_map(|head| head.groups()).collect();
         groups.extend(self.active.groups());
         groups
+    }
+
+    /// Places in lists of the oldest and newest record; `None` when all are empty.
+    pub(crate) fn bounds(&self) -> Option<(Timestamp, Timestamp)> {
+        let heads = self.sealing.iter().map(Arc::as_ref).chain([&self.active]);
+        heads
+            .filter_map(Head::bounds)
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     pub(crate) fn rows(&self) -> u64 {

@@ -52,17 +52,25 @@ pub(crate) struct SignalStats {
     /// Records and heap bytes of the heads.
     pub(crate) head_records: u64,
     pub(crate) head_bytes: u64,
-    /// Places of the oldest and newest record in segments.
+    /// Places of the oldest and newest record.
     pub(crate) oldest: Option<Timestamp>,
     pub(crate) newest: Option<Timestamp>,
+}
+
+impl SignalStats {
+    fn reach(&mut self, first: Timestamp, last: Timestamp) {
+        self.oldest = Some(self.oldest.map_or(first, |oldest| oldest.min(first)));
+        self.newest = Some(self.newest.map_or(last, |newest| newest.max(last)));
+    }
 }
 
 pub(super) fn stats(shared: &Shared) -> Stats {
     let (segments, heads) = {
         let live = shared.live();
         let heads = &live.heads;
-        let logs = (heads.logs.rows(), heads.logs.bytes());
-        let traces = (heads.traces.rows(), heads.traces.bytes());
+        let (logs, traces) = (&heads.logs, &heads.traces);
+        let logs = (logs.rows(), logs.bytes(), logs.bounds());
+        let traces = (traces.rows(), traces.bytes(), traces.bounds());
         (live.segments.clone(), [traces, logs])
     };
     let space = shared.disk.space(&shared.config.dir).ok();
@@ -90,13 +98,15 @@ pub(super) fn stats(shared: &Shared) -> Stats {
         signal.bytes += row.bytes;
         signal.raw_bytes += row.raw_bytes;
         signal.segments[usize::from(row.level).min(LEVELS - 1)] += 1;
-        signal.oldest = Some(signal.oldest.map_or(row.first, |t| t.min(row.first)));
-        signal.newest = Some(signal.newest.map_or(row.last, |t| t.max(row.last)));
+        signal.reach(row.first, row.last);
         if partitions.insert((row.signal, row.partition)) {
             signal.partitions += 1;
         }
     }
-    for (signal, (records, bytes)) in stats.signals.iter_mut().zip(heads) {
+    for (signal, (records, bytes, bounds)) in stats.signals.iter_mut().zip(heads) {
+        if let Some((first, last)) = bounds {
+            signal.reach(first, last);
+        }
         signal.records += records;
         signal.head_records = records;
         signal.head_bytes = bytes;
