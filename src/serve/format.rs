@@ -73,6 +73,12 @@ pub(crate) fn exact(count: u64) -> String {
     out
 }
 
+/// `1 span`, `1 204 spans`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", exact(count))
+}
+
 /// `3.10 %`, `61 %`; a share that is not zero never reads `0 %`.
 pub(crate) fn percent(ratio: f64) -> String {
     let share = ratio * 100.0;

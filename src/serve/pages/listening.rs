@@ -191,8 +191,8 @@ fn describe(id: &str, stored: &Stored, sender: Option<&Sender>) -> String {
         return stored.service.clone();
     };
     let records = match id {
-        "traces" => format!("{} spans", format::count(sender.spans)),
-        _ => format!("{} lines", format::count(sender.logs)),
+        "traces" => format::counted(sender.spans, "span"),
+        _ => format::counted(sender.logs, "line"),
     };
     let sdk = match sender.sdk.is_empty() {
         true => sender.transport.name().to_owned(),

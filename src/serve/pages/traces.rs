@@ -73,6 +73,8 @@ pub(crate) struct Row {
     spans: String,
     errors: u64,
     services: Vec<(&'static str, String)>,
+    /// Every one by name, for where there is not room.
+    all_services: String,
     more_services: usize,
     matched: Option<Matched>,
     /// One per added column.
@@ -213,6 +215,7 @@ fn row(
             .take(SERVICES_MAX)
             .map(named)
             .collect(),
+        all_services: trace.services.join(", "),
         more_services: trace.services.len().saturating_sub(SERVICES_MAX),
         matched: matched
             .filter(|_| !root_matches)

@@ -62,7 +62,7 @@ struct TracePage {
     root_name: String,
     duration: String,
     spans: String,
-    services: usize,
+    services: String,
     depth: u32,
     start: TimeText,
     errors: u32,
@@ -296,8 +296,8 @@ fn trace_page(page: &PageRequest, shell: Shell, loaded: &Loaded, colours: &Colou
         root_service: layout.services[root.service as usize].name.clone(),
         root_name: layout.operations[root.operation as usize].clone(),
         duration: format::duration(layout.duration_ns),
-        spans: format::exact(layout.rows.len() as u64),
-        services: layout.services.len(),
+        spans: format::counted(layout.rows.len() as u64, "span"),
+        services: format::counted(layout.services.len() as u64, "service"),
         depth: layout.depth,
         start: page.zone.date_time(layout.start.0),
         errors: layout.errors,
@@ -488,19 +488,11 @@ fn contributions(layout: &Layout, hues: &[&'static str]) -> (Vec<Contribution>, 
         0..=3 => format!(
             "{} in {}",
             format::duration(total),
-            counted(spans.len(), "span")
+            format::counted(spans.len() as u64, "span")
         ),
         _ => format!("{}, {most} in {top} spans", format::duration(total)),
     };
     (rows, summary)
-}
-
-fn counted(n: usize, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
-    }
 }
 
 /// What is open before the reader's own folding, for trace.js: `0.1.7.g40`.

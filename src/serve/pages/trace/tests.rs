@@ -452,7 +452,7 @@ fn odd_traces_still_make_a_page() {
         deep.add(n, "a", "down", (n as u64, 1000 - n as u64));
     }
     for (tree, query, said) in [
-        (instant, "", "1 spans"),
+        (instant, "", "<li>1 span</li><li>1 service</li>"),
         (
             orphans,
             "zoom=1-0",

@@ -10,6 +10,9 @@ use crate::serve::format;
 const DAY_NS: u64 = 24 * 3_600_000_000_000;
 /// A percentile of fewer spans would say more than is known.
 const SPANS_MIN: u64 = 20;
+/// Durations that differ by less than this share of the longest fill one or two steps of what is
+/// counted (16 for each doubling): an order among them would be made up.
+const ALIKE_SHARE: u64 = 10;
 /// Bars of the histogram: 4 px each in the drawer.
 const BARS: usize = 96;
 /// Height of the highest bar.
@@ -61,7 +64,7 @@ impl UsualView {
             } else {
                 "This operation, 24 h up to this trace"
             },
-            spans: format::exact(count),
+            spans: format::counted(count, "span"),
             too_few: None,
             bars: String::new(),
             at: String::new(),
@@ -82,14 +85,23 @@ impl UsualView {
             ));
             return view;
         }
-        let text = |q| format::duration(sketch.quantile(q).unwrap_or_default());
-        view.low = text(0.0);
-        view.middle = format!("p50 {}", text(0.5));
-        view.high = text(1.0);
+        let quantile = |q| sketch.quantile(q).unwrap_or_default();
+        // Counted durations are rounded: this one is never outside of them, nor beside its like.
+        let low = quantile(0.0).min(duration_ns);
+        let high = quantile(1.0).max(duration_ns);
+        let alike = high - low <= high / ALIKE_SHARE;
+        let middle = if alike { duration_ns } else { quantile(0.5) };
+        view.low = format::duration(low);
+        view.middle = format!("p50 {}", format::duration(middle));
+        view.high = format::duration(high);
+        let own = format::duration(duration_ns);
         let rank = sketch.rank(duration_ns) * 100.0;
         let part = if durations.whole { "" } else { "about " };
-        view.rank = format!("{} is {part}p{rank:.1}", format::duration(duration_ns));
-        let scale = Scale::over(sketch);
+        view.rank = match alike {
+            true => format!("{own}, as all of them"),
+            false => format!("{own} is {part}p{rank:.1}"),
+        };
+        let scale = Scale::over(low, high);
         view.bars = bars(sketch, &scale);
         let at = (scale.place(duration_ns) * 100.0).clamp(0.0, 100.0);
         view.at = format!("{at:.1}%");
@@ -105,9 +117,9 @@ struct Scale {
 }
 
 impl Scale {
-    fn over(sketch: &Sketch) -> Scale {
-        let edge = |q| (sketch.quantile(q).unwrap_or(1).max(1) as f64).ln();
-        let (low, high) = (edge(0.0), edge(1.0));
+    fn over(low: u64, high: u64) -> Scale {
+        let edge = |ns: u64| (ns.max(1) as f64).ln();
+        let (low, high) = (edge(low), edge(high));
         // One duration only would have no length.
         Scale {
             low: low - 0.05,
@@ -169,7 +181,13 @@ mod tests {
         let few = view(1..=19, 5);
         assert!(few.too_few.expect("too few").contains("19 spans"));
         assert!(few.bars.is_empty());
-        assert!(view(std::iter::repeat_n(7, 20), 7).bars.starts_with('M'));
+        // Where hardly any differ, the labels agree with the span, and nothing is ranked.
+        let same = view(std::iter::repeat_n(7, 20), 7);
+        assert!(same.bars.starts_with('M'));
+        assert_eq!(same.rank, "7.00 ms, as all of them");
+        assert_eq!(same.middle, "p50 7.00 ms");
+        let slowest = view(1..=1_000, 1_005);
+        assert_eq!(slowest.high, "1.00 s");
     }
 
     #[test]
