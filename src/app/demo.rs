@@ -11,7 +11,7 @@ use crate::model::{Signal, Timestamp, ValueRef};
 const MS: u64 = 1_000_000;
 const MINUTE: u64 = 60_000 * MS;
 
-/// Minutes told, and traces in each: some 2,300 spans and 320 log records, 480 KiB.
+/// Minutes told, and traces in each: some 2,300 spans and 320 log records, 440 KiB.
 pub(crate) const MINUTES: u64 = 10;
 const TRACES_PER_MINUTE: u64 = 60;
 /// The minute of the deploy, of the order read one by one, and of the one that times out.

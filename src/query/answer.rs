@@ -93,7 +93,7 @@ pub(crate) struct Bucket {
 }
 
 /// Value counts per field of the matching records.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Facets {
     /// `severity` and `service` first, then by coverage; every field's values by count.
     pub(crate) fields: Vec<Facet>,

@@ -10,11 +10,11 @@ use super::answer::{Facet, FacetValue, Facets};
 use super::control::Control;
 use super::lang::{Expr, Number};
 use super::matcher::{FieldReader, LogMatcher, SpanMatcher, is_built_in, severity_of};
-use super::scan::{Progress, log_units, span_units};
+use super::scan::{Progress, filtered, log_units, span_units};
 use crate::model::body::{self, Json};
 use crate::model::record::find;
 use crate::model::{Attr, LogView, ResourceView, Signal, SpanView, TimeRange, ValueRef};
-use crate::store::{LogColumns, LogFilter, Snapshot, SpanColumns};
+use crate::store::{LogColumns, Snapshot, SpanColumns};
 
 /// Matching records counted: about half a second of work; the newest say enough for a sidebar.
 pub(crate) const RECORDS_MAX: u64 = 200_000;
@@ -56,24 +56,18 @@ pub(super) fn of_logs(
             .with(LogColumns::BODY)
             .with(LogColumns::TEXT),
     };
-    let filter = LogFilter {
-        open: &|at| visible.contains(at),
-        decide: &|kind| matcher.decide(kind),
-        matches: &|log| matcher.matches(log),
-        columns: matcher.columns,
-        everything: matcher.is_all(),
-        needle: matcher.needle(),
-    };
-    for unit in &units {
-        if !counter.may_go_on(&mut progress) {
-            break;
+    filtered(&matcher, visible, |filter| {
+        for unit in &units {
+            if !counter.may_go_on(&mut progress) {
+                break;
+            }
+            let result = unit.matching(filter, wanted, &mut |_, log| {
+                counter.log(log);
+                counter.flow()
+            });
+            progress.looked(unit, result);
         }
-        let result = unit.matching(&filter, wanted, &mut |_, log| {
-            counter.log(log);
-            counter.flow()
-        });
-        progress.looked(unit, result);
-    }
+    });
     Ok(counter.finish(&progress))
 }
 

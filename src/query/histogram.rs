@@ -8,7 +8,7 @@ use super::answer::{Bucket, Histogram};
 use super::control::{Control, Partial};
 use super::lang::Expr;
 use super::matcher::{FieldReader, LogMatcher, severity_of};
-use super::scan::log_units;
+use super::scan::{filtered, log_units};
 use crate::model::time::{NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_MINUTE, NANOS_PER_SECOND};
 use crate::model::{Level, LogView, TimeRange, Timestamp};
 use crate::store::{LogColumns, LogFilter, LogUnit, Looked, Snapshot, StoreError};
@@ -76,14 +76,6 @@ pub(super) fn of_logs(
     let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
     let grid = Grid::new(narrowed(visible, &units), buckets);
     let mut counts = Counts::new(grid.len());
-    let filter = LogFilter {
-        open: &|at| visible.contains(at),
-        decide: &|kind| matcher.decide(kind),
-        matches: &|log| matcher.matches(log),
-        columns: matcher.columns,
-        everything: matcher.is_all(),
-        needle: matcher.needle(),
-    };
     let count = Count {
         grid: &grid,
         by: match by {
@@ -93,13 +85,15 @@ pub(super) fn of_logs(
         },
         range: visible,
     };
-    for unit in &units {
-        if !progress.may_go_on() {
-            break;
+    filtered(&matcher, visible, |filter| {
+        for unit in &units {
+            if !progress.may_go_on() {
+                break;
+            }
+            let result = count.unit(unit, filter, &mut counts);
+            progress.looked(unit, result);
         }
-        let result = count.unit(unit, &filter, &mut counts);
-        progress.looked(unit, result);
-    }
+    });
     if counts.full {
         progress.cut(Partial::Rows);
     }

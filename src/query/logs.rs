@@ -14,7 +14,7 @@ use super::answer::{Context, Direction, LOG_ROWS_MAX, LogCursor, LogPage, LogReq
 use super::best::{Best, Place, SURPLUS};
 use super::control::{Control, Partial, Stats};
 use super::matcher::LogMatcher;
-use super::scan::{Progress, log_units};
+use super::scan::{Progress, filtered, log_units};
 use super::weight;
 use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_DAY;
@@ -78,15 +78,9 @@ fn search<T>(
         best: Best::new(request.direction, request.limit, request.cursor),
         units,
     };
-    let filter = LogFilter {
-        open: &|at| visible.contains(at),
-        decide: &|kind| matcher.decide(kind),
-        matches: &|log| matcher.matches(log),
-        columns: matcher.columns,
-        everything: matcher.is_all(),
-        needle: matcher.needle(),
-    };
-    search.run(&mut progress, &filter);
+    filtered(&matcher, visible, |filter| {
+        search.run(&mut progress, filter)
+    });
     let (records, next) = search.finish(&mut progress, make);
     Ok((records, next, progress.stats()))
 }

@@ -4,7 +4,7 @@
 use super::control::{Control, Partial, Stats};
 use super::matcher::{LogMatcher, SpanMatcher};
 use crate::model::{Signal, TimeRange};
-use crate::store::{LogUnit, Looked, Snapshot, SpanUnit, StoreError};
+use crate::store::{LogFilter, LogUnit, Looked, Snapshot, SpanUnit, StoreError};
 
 /// The units of one search and how far through them it is.
 #[derive(Debug)]
@@ -166,6 +166,22 @@ pub(super) fn log_units<'c>(
     let mut progress = Progress::new(control, units.iter().map(LogUnit::bytes).sum());
     progress.note_damage(snapshot, Signal::Logs, visible);
     (units, visible, progress)
+}
+
+/// Runs `search` with what the store must know of `matcher` to read only records that may match.
+pub(super) fn filtered<R>(
+    matcher: &LogMatcher,
+    visible: TimeRange,
+    search: impl FnOnce(&LogFilter<'_>) -> R,
+) -> R {
+    search(&LogFilter {
+        open: &|at| visible.contains(at),
+        decide: &|kind| matcher.decide(kind),
+        matches: &|log| matcher.matches(log),
+        columns: matcher.columns,
+        everything: matcher.is_all(),
+        needle: matcher.needle(),
+    })
 }
 
 /// As [`log_units`], for spans.

@@ -161,7 +161,7 @@ fn programs(routes: Routes) -> Routes {
             "/api/v1/logs/histogram",
             get(api::logs::histogram),
         )
-        .at(Policy::Api, "/api/v1/logs/facets", get(api::logs::facets))
+        .at(Policy::Api, "/api/v1/logs/facets", get(api::facets::logs))
         .at(Policy::Api, "/api/v1/logs/tail", get(api::tail::stream))
         .at(
             Policy::Api,
@@ -172,7 +172,7 @@ fn programs(routes: Routes) -> Routes {
         .at(
             Policy::Api,
             "/api/v1/traces/facets",
-            get(api::traces::facets),
+            get(api::facets::traces),
         )
         .at(Policy::Api, "/api/v1/traces/{id}", get(api::traces::whole))
         .at(
@@ -244,7 +244,12 @@ fn people(routes: Routes) -> Routes {
         )
         .at(Policy::Public, "/logout", post(login::leave))
         .at(Policy::Page, "/logs", get(pages::logs::page))
-        .at(Policy::Page, "/logs/facets", get(pages::logs::facets))
+        .at(Policy::Page, "/logs/facets", get(pages::sidebar::of_logs))
+        .at(
+            Policy::Page,
+            "/traces/facets",
+            get(pages::sidebar::of_spans),
+        )
         .at(Policy::Page, "/logs/{id}", get(pages::logs::record))
         .at(Policy::Page, "/traces", get(pages::traces::page))
         .at(Policy::Page, "/search", get(pages::search::search))

@@ -1,4 +1,4 @@
-//! `/api/v1/logs`: pages of records, counts over time, facets, neighbours.
+//! `/api/v1/logs`: pages of records, counts over time, neighbours.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::Params;
 use super::json as print;
 use crate::model::Signal;
 use crate::model::owned::RecordId;
-use crate::query::{Bucket, Direction, Facets, LogCursor, LogRequest, OtlpPage, QueryError};
+use crate::query::{Bucket, Direction, LogCursor, LogRequest, OtlpPage, QueryError};
 use crate::receive::otlp_json_out;
 use crate::serve::error::Failure;
 use crate::serve::state::Shared;
@@ -128,43 +128,6 @@ pub(crate) async fn histogram(
         "total": found.total,
         "stats": print::stats(&found.stats),
     })))
-}
-
-/// `GET /api/v1/logs/facets`.
-pub(crate) async fn facets(
-    State(app): State<Shared>,
-    params: Params,
-) -> Result<Json<Value>, Failure> {
-    let (query, range) = (params.query()?, params.range()?);
-    let field = params.get("field").map(str::to_owned);
-    let found = app
-        .ask(params.text("query"), move |engine, control| {
-            engine.log_facets(&query, range, field.as_deref(), control)
-        })
-        .await?;
-    Ok(Json(print_facets(&found)))
-}
-
-pub(super) fn print_facets(found: &Facets) -> Value {
-    let fields = found.fields.iter().map(|facet| {
-        let values = facet.values.iter();
-        json!({
-            "name": facet.name,
-            "coverage": facet.coverage,
-            "values": values
-                .map(|v| json!({ "value": v.value, "count": v.count }))
-                .collect::<Vec<_>>(),
-            "more": facet.more,
-            "min": facet.numbers.map(|(least, _)| least),
-            "max": facet.numbers.map(|(_, most)| most),
-        })
-    });
-    json!({
-        "fields": fields.collect::<Vec<_>>(),
-        "records": found.records,
-        "approximate": found.approximate,
-        "stats": print::stats(&found.stats),
-    })
 }
 
 /// `GET /api/v1/logs/{id}/context`.

@@ -2,6 +2,7 @@
 //! parameters, ask the engine, and print; they decide nothing about the data.
 
 pub(crate) mod deletes;
+pub(crate) mod facets;
 pub(crate) mod json;
 pub(crate) mod logs;
 pub(crate) mod loki;

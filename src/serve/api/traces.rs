@@ -101,21 +101,6 @@ fn trace_row(row: &TraceRow) -> Value {
     })
 }
 
-/// `GET /api/v1/traces/facets`.
-pub(crate) async fn facets(
-    State(app): State<Shared>,
-    params: Params,
-) -> Result<Json<Value>, Failure> {
-    let (query, range) = (params.query()?, params.range()?);
-    let field = params.get("field").map(str::to_owned);
-    let found = app
-        .ask(params.text("query"), move |engine, control| {
-            engine.span_facets(&query, range, field.as_deref(), control)
-        })
-        .await?;
-    Ok(Json(logs::print_facets(&found)))
-}
-
 /// `GET /api/v1/traces/{id}`: the whole trace as OTLP JSON, without loss.
 pub(crate) async fn whole(
     State(app): State<Shared>,

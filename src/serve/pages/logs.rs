@@ -26,11 +26,11 @@ use crate::serve::page_url::PageUrl;
 use crate::serve::pages::colours::Colours;
 use crate::serve::pages::querybar::terms::{Terms, is_field_name};
 use crate::serve::pages::querybar::{QueryBar, bare, canonical, joined, scoped};
+use crate::serve::pages::sidebar::Sidebar;
 use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell, ShellData};
 use crate::serve::state::Shared;
 use detail::{Detail, Place};
-use facets::FacetList;
 use histogram::Histogram;
 use list::{LineList, columns_of};
 use search::Answer;
@@ -50,7 +50,7 @@ pub(crate) struct LogsPage {
     /// The first page, where the address has a cursor that is not one of ours.
     bad_cursor: Option<String>,
     histogram: Option<Histogram>,
-    facets: Facets,
+    facets: Sidebar,
     list: LineList,
     columns: ColumnMenu,
     wrap_toggle: String,
@@ -67,26 +67,6 @@ pub(crate) struct LogsPage {
 #[template(path = "logs/lines.html")]
 pub(crate) struct LinesPart {
     list: LineList,
-}
-
-/// The sidebar alone: what a page with JavaScript asks for after its first paint.
-#[derive(Template)]
-#[template(path = "logs/facets.html")]
-struct FacetsPart {
-    facets: FacetList,
-}
-
-/// The sidebar of a page.
-pub(crate) enum Facets {
-    Counted(FacetList),
-    Later {
-        /// Where [`FacetsPart`] is.
-        href: String,
-        /// The same page with the counts in it.
-        inline: String,
-        /// The form that searches in them.
-        hidden: Vec<(String, String)>,
-    },
 }
 
 /// One record on a page of its own, where there is no JavaScript to put it into the list.
@@ -169,27 +149,6 @@ pub(crate) async fn page(
     Ok(html(&LogsPage::new(&request, &answer, data)))
 }
 
-/// `GET /logs/facets`: the sidebar of `/logs` with the same parameters.
-pub(crate) async fn facets(
-    State(app): State<Shared>,
-    request: PageRequest,
-) -> Result<Response, Failure> {
-    let what = format!("fields of: {}", joined(&request.url).0);
-    let (answer, request) = app
-        .ask(&what, move |engine, control| {
-            Ok((search::facets(engine, control, &request), request))
-        })
-        .await?;
-    if let Some(cause) = answer.failure {
-        return Err(Failure::bad_request("not_counted", cause));
-    }
-    let colours = Colours::new(&app.shell_data().services);
-    let url = request.url.at("/logs").with("query", &answer.good);
-    Ok(html(&FacetsPart {
-        facets: facet_list(&answer, &url, &colours),
-    }))
-}
-
 /// `GET /logs/{id}`: one record, as a part of the list or on its own.
 pub(crate) async fn record(
     State(app): State<Shared>,
@@ -234,14 +193,7 @@ impl LogsPage {
                 .histogram
                 .as_ref()
                 .and_then(|histogram| Histogram::new(histogram, &query_url, &request.zone)),
-            facets: match &answer.facets {
-                Some(_) => Facets::Counted(facet_list(answer, &query_url, &colours)),
-                None => Facets::Later {
-                    href: bare(url).at("/logs/facets").to_string(),
-                    inline: url.with("fields", "some").to_string(),
-                    hidden: facets::hidden(&query_url),
-                },
-            },
+            facets: Sidebar::new(answer.facets.as_ref(), &query_url, &colours, "/logs/facets"),
             list: LineList::new(request, answer, &colours),
             columns: column_menu(&query_url, answer),
             wrap_toggle: match url.get("wrap") {
@@ -284,16 +236,6 @@ impl DetailPart {
             detail: Detail::new(record, &place),
         }
     }
-}
-
-fn facet_list(answer: &Answer, url: &PageUrl, colours: &Colours) -> FacetList {
-    let terms = Terms::split(&answer.good);
-    let none = (Vec::new(), false);
-    let (fields, approximate) = match &answer.facets {
-        Some(facets) => (&facets.fields, facets.approximate),
-        None => (&none.0, none.1),
-    };
-    FacetList::new(fields, approximate, &terms, url, colours)
 }
 
 /// Names of attributes that the shown records have, the most frequent first.

@@ -12,6 +12,7 @@ pub(crate) mod querybar;
 pub(crate) mod search;
 pub(crate) mod service;
 pub(crate) mod settings;
+pub(crate) mod sidebar;
 mod snippets;
 pub(crate) mod start;
 mod storage;

@@ -16,9 +16,9 @@ use crate::serve::page::html;
 use crate::serve::page_url::PageUrl;
 use crate::serve::pages::axis::{self, LogScale, XTick};
 use crate::serve::pages::colours::Colours;
-use crate::serve::pages::logs::facets::FacetList;
 use crate::serve::pages::querybar::terms::Terms;
 use crate::serve::pages::querybar::{QueryBar, bare, canonical, joined};
+use crate::serve::pages::sidebar::Sidebar;
 use crate::serve::request::PageRequest;
 use crate::serve::shell::{Section, Shell, ShellData};
 use crate::serve::state::Shared;
@@ -38,7 +38,7 @@ pub(crate) struct TracesPage {
     /// How much was searched and why not all, where that is so.
     notice: Option<(String, &'static str)>,
     scatter: Option<ScatterView>,
-    facets: FacetList,
+    facets: Sidebar,
     scopes: Vec<ScopeLink>,
     scale: Vec<XTick>,
     rows: Vec<Row>,
@@ -143,7 +143,6 @@ impl TracesPage {
         bar.placeholder = "service:checkout status:error duration:>500ms name:health*";
         bar.suggest = "/api/v1/suggest?signal=traces";
         let terms = Terms::split(&answer.good);
-        let facets = &answer.facets;
         TracesPage {
             bar,
             total: format::exact(answer.total),
@@ -153,7 +152,7 @@ impl TracesPage {
                 .partial
                 .map(|partial| (format::percent(answer.stats.searched), partial.reason())),
             scatter: ScatterView::new(&answer.scatter, request.window(), &url, &request.zone),
-            facets: FacetList::new(&facets.fields, facets.approximate, &terms, &url, &colours),
+            facets: Sidebar::new(answer.facets.as_ref(), &url, &colours, "/traces/facets"),
             scopes: scopes(&url),
             scale: scale.ticks(),
             rows: answer.traces.iter().enumerate().map(row).collect(),

@@ -70,14 +70,9 @@ pub(crate) fn hidden(url: &PageUrl) -> Vec<(String, String)> {
 }
 
 impl FacetList {
-    /// `fields` in the order of the sidebar; a field of the query was counted without its own term.
-    pub(crate) fn new(
-        fields: &[query::Facet],
-        approximate: bool,
-        terms: &Terms,
-        url: &PageUrl,
-        colours: &Colours,
-    ) -> FacetList {
+    /// Fields in the order of the sidebar; a field of the query was counted without its own term.
+    pub(crate) fn new(facets: &query::Facets, url: &PageUrl, colours: &Colours) -> FacetList {
+        let terms = &Terms::split(url.get("query").unwrap_or_default());
         let find = url.get("find").unwrap_or_default().to_lowercase();
         let all = url.get("fields") == Some("all") || !find.is_empty();
         let wanted = |facet: &&query::Facet| {
@@ -89,7 +84,7 @@ impl FacetList {
             };
             find.is_empty() || facet.name.to_lowercase().contains(&find) || value_found()
         };
-        let found: Vec<_> = fields.iter().filter(wanted).collect();
+        let found: Vec<_> = facets.fields.iter().filter(wanted).collect();
         let shown = if all { ALL_FIELDS_MAX } else { FIELDS_MAX };
         let view = |facet: &&query::Facet| view(facet, &find, terms, url, colours);
         FacetList {
@@ -98,7 +93,7 @@ impl FacetList {
                 .then(|| (found.len() - shown, url.with("fields", "all").to_string())),
             find: url.get("find").unwrap_or_default().to_owned(),
             hidden: hidden(url),
-            approximate,
+            approximate: facets.approximate,
         }
     }
 }
@@ -200,10 +195,9 @@ fn levels(values: &[query::FacetValue]) -> Vec<query::FacetValue> {
 #[cfg(test)]
 mod tests {
     use super::FacetList;
-    use crate::query::{Facet, FacetValue};
+    use crate::query::{Facet, FacetValue, Facets};
     use crate::serve::page_url::PageUrl;
     use crate::serve::pages::colours::Colours;
-    use crate::serve::pages::querybar::terms::Terms;
 
     fn facet(name: &str, values: &[(&str, u64)]) -> Facet {
         let value = |(value, count): &(&str, u64)| FacetValue {
@@ -221,13 +215,11 @@ mod tests {
 
     fn list(query: &str, address: &str, fields: &[Facet]) -> FacetList {
         let url = PageUrl::new("/logs", address).with("query", query);
-        FacetList::new(
-            fields,
-            false,
-            &Terms::split(query),
-            &url,
-            &Colours::default(),
-        )
+        let facets = Facets {
+            fields: fields.to_vec(),
+            ..Facets::default()
+        };
+        FacetList::new(&facets, &url, &Colours::default())
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What the log page asks the engine, as one synchronous call: the page of records, the histogram,
-//! the facets, and, where nothing is found, whether a longer time range has something.
+//! and, where nothing is found, whether a longer time range has something.
 
 use crate::model::owned::RecordId;
-use crate::model::{LogRecord, TimeRange};
+use crate::model::{LogRecord, Signal, TimeRange};
 use crate::query::{
     self, Control, Direction, Engine, LogCursor, LogRequest, QueryError, Stats, lang,
 };
 use crate::serve::page_url::PageUrl;
-use crate::serve::pages::querybar::{errors_of, joined, over_time, own_facets, ribbon, understood};
+use crate::serve::pages::querybar::{errors_of, joined, over_time, ribbon, understood};
+use crate::serve::pages::sidebar;
 use crate::serve::request::PageRequest;
 
 /// Lines of one page; scrolling adds more of them up to 500 in the document.
@@ -80,9 +81,18 @@ pub(crate) fn search(engine: &Engine, control: &Control, request: &PageRequest) 
         Some(id) => neighbours(engine, control, request, id, &mut answer),
         None => list(engine, control, request, &expr, &mut answer)
             .and_then(|()| overview(engine, control, request, &expr, &mut answer))
-            .and_then(|()| match facets_asked(&request.url) {
-                true => count(engine, control, request, &expr, &mut answer),
-                false => Ok(()),
+            .and_then(|()| {
+                if sidebar::asked_inline(&request.url) {
+                    answer.facets = Some(sidebar::count(
+                        engine,
+                        control,
+                        request,
+                        &expr,
+                        &answer.good,
+                        Signal::Logs,
+                    )?);
+                }
+                Ok(())
             }),
     };
     if let Err(error) = found {
@@ -105,24 +115,6 @@ pub(crate) fn scroll(engine: &Engine, control: &Control, request: &PageRequest) 
         answer.failure = Some(error.to_string());
     }
     answer
-}
-
-/// The facets alone.
-pub(crate) fn facets(engine: &Engine, control: &Control, request: &PageRequest) -> Answer {
-    let mut answer = Answer::empty(joined(&request.url).0);
-    if let Some(expr) = understand(&mut answer, request)
-        && let Err(error) = count(engine, control, request, &expr, &mut answer)
-    {
-        answer.failure = Some(error.to_string());
-    }
-    answer
-}
-
-/// Whether the address wants the facets within the page.
-fn facets_asked(url: &PageUrl) -> bool {
-    ["fields", "find"]
-        .iter()
-        .any(|name| url.get(name).is_some())
 }
 
 /// The address has a cursor that is not one of ours.
@@ -204,23 +196,6 @@ fn overview(
         answer.errors = errors_of(&fine);
     }
     answer.histogram = Some(fine.joined(BARS_MAX));
-    Ok(())
-}
-
-/// Values per field of everything that matches.
-fn count(
-    engine: &Engine,
-    control: &Control,
-    request: &PageRequest,
-    expr: &lang::Expr,
-    answer: &mut Answer,
-) -> Result<(), QueryError> {
-    let range = request.window();
-    let mut facets = engine.log_facets(expr, range, None, control)?;
-    own_facets(&mut facets, &answer.good, request, |expr, field| {
-        engine.log_facets(expr, range, Some(field), control)
-    })?;
-    answer.facets = Some(facets);
     Ok(())
 }
 

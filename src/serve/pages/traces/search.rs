@@ -1,11 +1,12 @@
 //! What the trace list asks the engine, as one synchronous call.
 
-use crate::model::{TimeRange, Timestamp};
+use crate::model::{Signal, TimeRange, Timestamp};
 use crate::query::trace_values::Values;
 use crate::query::{
     self, Control, Engine, QueryError, Scatter, Stats, TraceCursor, TraceRequest, TraceRow, lang,
 };
 use crate::serve::pages::querybar::{joined, ribbon, understood};
+use crate::serve::pages::sidebar;
 use crate::serve::pages::traces::scope_of;
 use crate::serve::request::PageRequest;
 
@@ -29,7 +30,8 @@ pub(crate) struct Answer {
     pub(crate) values: Vec<Vec<Values>>,
     pub(crate) total: u64,
     pub(crate) scatter: Scatter,
-    pub(crate) facets: query::Facets,
+    /// `None` where the page is shown before they are counted.
+    pub(crate) facets: Option<query::Facets>,
     pub(crate) next: Option<TraceCursor>,
     pub(crate) stats: Stats,
     /// Traces in the last 7 days, where the range has none.
@@ -50,12 +52,7 @@ impl Answer {
             values: Vec::new(),
             total: 0,
             scatter: Scatter::default(),
-            facets: query::Facets {
-                fields: Vec::new(),
-                records: 0,
-                approximate: false,
-                stats: Stats::default(),
-            },
+            facets: None,
             next: None,
             stats: Stats::default(),
             wider: None,
@@ -131,11 +128,15 @@ fn find(
         let ids: Vec<_> = answer.traces.iter().map(|trace| trace.trace_id).collect();
         answer.values = engine.trace_values(&ids, &answer.columns, control)?;
     }
-    answer.facets = engine.span_facets(&asked.query, request.window(), None, control)?;
-    crate::serve::pages::querybar::own_facets(
-        &mut answer.facets,
-        &answer.good,
-        request,
-        |expr, field| engine.span_facets(expr, request.window(), Some(field), control),
-    )
+    if sidebar::asked_inline(&request.url) {
+        answer.facets = Some(sidebar::count(
+            engine,
+            control,
+            request,
+            &asked.query,
+            &answer.good,
+            Signal::Traces,
+        )?);
+    }
+    Ok(())
 }
