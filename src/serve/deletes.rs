@@ -96,6 +96,7 @@ impl App {
         let busy = || Failure::busy("the server is too busy or stopping", RETRY_S);
         let deletion = done.ok_or_else(busy)?.map_err(refusal)?;
         self.engine.forget_layouts();
+        self.learn_gone().await;
         tracing::info!(
             deletion = deletion.number,
             by = deletion.by,

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::format;
-use super::shell::{Health, HealthTone, ShellData};
+use super::pages::querybar::terms::quoted;
+use super::shell::{Health, HealthTone, SERVICES_LISTED_MAX, ShellData};
 use super::spark::RIBBON_BARS;
 use super::state::{App, Shared};
 use crate::config::AccessMode;
 use crate::model::{TimeRange, Timestamp};
 use crate::observe::{Metric, Metrics};
-use crate::query::QueryError;
+use crate::query::{
+    Control, Direction, Engine, LogRequest, QueryError, SpanScope, TraceRequest, lang,
+};
 use crate::red::Services;
 use crate::store::meta;
 
@@ -98,12 +101,26 @@ pub(crate) struct ServiceColours {
     database: Arc<redb::Database>,
     /// Guards the copy of the catalogue's table.
     known: Mutex<HashMap<String, u32>>,
+    /// Guards what [`App::learn_gone`] found; held for one look.
+    gone: Mutex<Gone>,
+}
+
+/// Services that have a colour and no record any more.
+#[derive(Debug, Default)]
+struct Gone {
+    names: BTreeSet<String>,
+    /// What was seen of a sender before says nothing.
+    learned: Timestamp,
 }
 
 impl ServiceColours {
     pub(crate) fn open(database: Arc<redb::Database>) -> Result<ServiceColours, meta::MetaError> {
         let known = Mutex::new(meta::palette(&database)?.into_iter().collect());
-        Ok(ServiceColours { database, known })
+        Ok(ServiceColours {
+            database,
+            known,
+            gone: Mutex::default(),
+        })
     }
 
     /// Gives a colour to services seen for the first time.
@@ -125,6 +142,24 @@ impl ServiceColours {
                 }
             }
         }
+    }
+
+    /// Takes on which services have no record as of `learned`.
+    fn set_gone(&self, names: BTreeSet<String>, learned: Timestamp) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        *gone = Gone { names, learned };
+    }
+
+    /// Services without a record, after those that sent since this was learned are taken out.
+    fn gone<'a>(&self, senders: impl Iterator<Item = (&'a str, Timestamp)>) -> BTreeSet<String> {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gone.names.is_empty() {
+            let learned = gone.learned;
+            for (name, _) in senders.filter(|(_, seen)| *seen >= learned) {
+                gone.names.remove(name);
+            }
+        }
+        gone.names.clone()
     }
 
     /// Every service ever seen with its colour, by name.
@@ -181,6 +216,34 @@ async fn learn_environments(app: &App) {
     }
 }
 
+/// How often it is looked which services have no record any more: retention works by the hour.
+const GONE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Whether anything of a service is kept.
+fn has_records(engine: &Engine, control: &Control, service: &str) -> Result<bool, QueryError> {
+    let query = lang::parse(&format!("service:{}", quoted(service)))?;
+    let range = TimeRange::new(Timestamp(0), Timestamp::MAX).expect("in order");
+    let logs = LogRequest {
+        query: query.clone(),
+        range,
+        limit: 1,
+        direction: Direction::NewestFirst,
+        cursor: None,
+    };
+    if !engine.logs(&logs, control)?.records.is_empty() {
+        return Ok(true);
+    }
+    let spans = TraceRequest {
+        query,
+        range,
+        limit: 1,
+        scope: SpanScope::All,
+        cursor: None,
+        whole: false,
+    };
+    Ok(!engine.traces(&spans, control)?.traces.is_empty())
+}
+
 /// Takes a reading every [`READING_INTERVAL`] until the server stops.
 pub(crate) async fn keep_pulse(app: Shared) {
     tokio::select! {
@@ -188,9 +251,14 @@ pub(crate) async fn keep_pulse(app: Shared) {
         () = learn_environments(&app) => {}
     }
     let mut interval = tokio::time::interval(READING_INTERVAL);
+    let mut gone = tokio::time::interval(GONE_INTERVAL);
     loop {
         tokio::select! {
             () = app.stop.cancelled() => return,
+            _ = gone.tick() => tokio::select! {
+                () = app.stop.cancelled() => return,
+                () = app.learn_gone() => {}
+            },
             _ = interval.tick() => {
                 app.pulse.beat(&app.metrics, app.started, app.clock.now());
             }
@@ -199,6 +267,21 @@ pub(crate) async fn keep_pulse(app: Shared) {
 }
 
 impl App {
+    /// Finds out which of the services that menus offer have no record any more, after a deletion
+    /// and now and then. Where it cannot be told, a service stays.
+    pub(crate) async fn learn_gone(&self) {
+        let learned = self.clock.now();
+        let listed = self.colours.all().into_iter().take(SERVICES_LISTED_MAX);
+        let names: Vec<String> = listed.map(|(name, _)| name).collect();
+        let found = self.ask("services with records", move |engine, control| {
+            let gone = |name: &String| matches!(has_records(engine, control, name), Ok(false));
+            Ok(names.into_iter().filter(gone).collect())
+        });
+        if let Ok(gone) = found.await {
+            self.colours.set_gone(gone, learned);
+        }
+    }
+
     /// What the frame of any page shows; the time ribbon is added by pages that have a range.
     pub(crate) fn shell_data(&self) -> ShellData {
         let senders = self.sources.senders();
@@ -212,8 +295,11 @@ impl App {
         let beat = self
             .pulse
             .beat(&self.metrics, self.started, self.clock.now());
+        let seen = senders.iter();
+        let gone = seen.map(|(key, sender)| (key.service.as_str(), sender.last_seen));
         ShellData {
             services: self.colours.all(),
+            gone: self.colours.gone(gone),
             environments: self.environments.all(),
             errors: Vec::new(),
             health: self.health(beat),
@@ -325,6 +411,11 @@ mod tests {
             all,
             [("auth".into(), 2), ("cart".into(), 1), ("shop".into(), 0)]
         );
+        // Without a record it keeps its colour; a sender that comes back is told of again.
+        let gone = |seen| colours.gone([("auth", Timestamp(seen))].into_iter());
+        colours.set_gone(["auth".to_owned()].into(), Timestamp(5));
+        assert_eq!((gone(4).len(), colours.all().len()), (1, 3));
+        assert!(gone(5).is_empty() && gone(4).is_empty());
         let again = super::ServiceColours::open(database).expect("colours");
         assert_eq!(again.all(), all);
     }

@@ -1,6 +1,8 @@
 //! The frame around every page: rail, top bar, time range, scope, time ribbon, health dot.
 //! It must never run a query of its own: what it shows is handed in as [`ShellData`].
 
+use std::collections::BTreeSet;
+
 use crate::serve::format;
 use crate::serve::page_url::PageUrl;
 use crate::serve::range::{self, PageRange};
@@ -11,7 +13,7 @@ use crate::serve::spark::{RIBBON_BARS, Ribbon, ribbon_paths, ticks};
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Services in the scope menu; more are found by typing `service:` in the query bar.
-const SERVICES_LISTED_MAX: usize = 60;
+pub(crate) const SERVICES_LISTED_MAX: usize = 60;
 
 /// The items of the rail, top to bottom. Metrics, issues and alerts join when they have pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(crate) enum Section {
 pub(crate) struct ShellData {
     /// Names with the persisted index of their colour.
     pub(crate) services: Vec<(String, u32)>,
+    /// Those of them that have no record any more: menus leave them out.
+    pub(crate) gone: BTreeSet<String>,
     /// Environments that senders named.
     pub(crate) environments: Vec<String>,
     /// Errors per bucket over the page's range, oldest first, at best [`RIBBON_BARS`] of them;
@@ -164,7 +168,7 @@ impl Shell {
             carried: carried_fields(&page.url),
             range: range_view(page),
             environments: environment_view(&page.url, &data.environments),
-            scope: scope_view(&page.url, &data.services),
+            scope: scope_view(&page.url, &data),
             refresh: refresh_view(&page.url),
             ribbon: ribbon(page, &data.errors),
             health: health_view(data.health),
@@ -256,7 +260,7 @@ fn until_now(range: &PageRange, url: &PageUrl, now_ns: u64) -> String {
     bare.with("start", &format!("{seconds}s")).to_string()
 }
 
-fn scope_view(url: &PageUrl, services: &[(String, u32)]) -> ScopeView {
+fn scope_view(url: &PageUrl, data: &ShellData) -> ScopeView {
     let chosen = url.get("svc").unwrap_or_default();
     let bare = url.without("cursor");
     let link = |(name, colour): &(String, u32)| MenuLink {
@@ -273,8 +277,10 @@ fn scope_view(url: &PageUrl, services: &[(String, u32)]) -> ScopeView {
             current: chosen.is_empty(),
             class: "",
         },
-        choices: services
+        choices: data
+            .services
             .iter()
+            .filter(|(name, _)| name == chosen || !data.gone.contains(name))
             .take(SERVICES_LISTED_MAX)
             .map(link)
             .collect(),

@@ -43,9 +43,12 @@ async function demo(page, server) {
   for (const service of ["gateway", "checkout", "payments", "catalog"]) await rows.filter({ hasText: service }).waitFor();
   await page.goto(`${server.base}/traces?start=15m&env=demo&query=${encodeURIComponent("duration:>4s status:error")}`);
   await page.locator('a[href*="/trace/"]').first().waitFor();
+  const offered = page.locator(".top details.menu a", { hasText: "payments" });
+  assert.equal(await offered.count(), 1, "the service menu has it");
   await page.goto(`${server.base}/start`);
   await page.getByRole("button", { name: "Remove demo data" }).click();
   await page.waitForURL(/\/start/);
   await page.goto(`${server.base}/logs?start=1h&env=demo`);
+  assert.equal(await offered.count(), 0, "a service without a record is not in the menu");
   await page.getByRole("heading", { name: "No line matches" }).or(page.getByRole("heading", { name: "No logs yet" })).waitFor();
 }
