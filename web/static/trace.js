@@ -363,9 +363,8 @@ function onClick(e) {
   wf.focus();
 }
 async function start() {
-  const answer = await fetch($("link[as=fetch]", document).href);
-  // Without columns the rows of the page stay.
-  const rest = $("noscript");
+  const answer = await fetch($("link[as=fetch]", document).href).catch(() => 0), rest = $("noscript");
+  // Without columns the rows of the page stay, those below the window too.
   if (!answer.ok) { if (rest) rest.outerHTML = rest.textContent; return; }
   T = decode(await answer.json(), wf.dataset);
   const most = T.n + T.bundles.length;

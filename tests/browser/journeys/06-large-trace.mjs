@@ -88,6 +88,12 @@ export default async function largeTrace(tour) {
   await tour.accessible(page);
   await tour.weight(`${server.base}/trace/${traceId}`, TRACE(LAYOUT_BYTES));
 
+  // Without the columns the page is what it is without script: its first 200 lines.
+  await page.route("**/layout?*", (route) => route.fulfill({ status: 503 }));
+  await page.goto(`${server.base}/trace/${traceId}`);
+  await page.waitForFunction(() => document.querySelectorAll(".r").length > 100);
+  tour.expectStatus(503);
+
   // Never seen: a page that says so and how long traces are kept.
   const answer = await page.goto(`${server.base}/trace/${hex(16)}`);
   assert.equal(answer.status(), 404);
