@@ -85,6 +85,8 @@ metrics! {
     StoreWalSyncs = Counter "watchpost_store_wal_syncs_total" [] "fdatasync calls of the write-ahead log.";
     StoreDiskFree = Gauge "watchpost_store_disk_free_bytes" [] "Free bytes of the data directory's volume.";
     StoreQuarantined = Gauge "watchpost_store_quarantined" [] "Damaged blocks and segments set aside; answers over them say partial.";
+    StoreTemplates = Gauge "watchpost_store_templates" [] "Templates of log texts that the catalogue knows.";
+    StoreTemplatesRefused = Counter "watchpost_store_templates_refused_total" [] "Log records kept with a plain body since the start, because their service (or all of them) has too many templates.";
     HttpRequests = Counter "watchpost_http_requests_total" ["route", "status"] "Answers of pages and APIs.";
     QueriesRunning = Gauge "watchpost_queries_running" [] "Queries now at work.";
     QueriesRefused = Counter "watchpost_queries_refused_total" ["reason"] "Queries not run, or ended early.";

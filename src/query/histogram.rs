@@ -241,7 +241,7 @@ fn narrowed(range: TimeRange, units: &[LogUnit]) -> TimeRange {
 
 /// The buckets of a range.
 #[derive(Debug)]
-struct Grid {
+pub(super) struct Grid {
     range: TimeRange,
     width_ns: u64,
     /// Number of the first bucket, counted from the epoch.
@@ -251,7 +251,7 @@ struct Grid {
 
 impl Grid {
     /// At most `buckets` buckets, as narrow as the widths allow.
-    fn new(range: TimeRange, buckets: usize) -> Grid {
+    pub(super) fn new(range: TimeRange, buckets: usize) -> Grid {
         let number = |at: u64, width: u64| at / width;
         let last = range.end().0.saturating_sub(1).max(range.start().0);
         let count = |width: u64| number(last, width) - number(range.start().0, width) + 1;
@@ -266,11 +266,19 @@ impl Grid {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.buckets
     }
 
-    fn bucket(&self, at: Timestamp) -> usize {
+    pub(super) fn width_ns(&self) -> u64 {
+        self.width_ns
+    }
+
+    pub(super) fn start(&self, bucket: usize) -> Timestamp {
+        self.bounds(bucket).0
+    }
+
+    pub(super) fn bucket(&self, at: Timestamp) -> usize {
         let number = (at.0 / self.width_ns).saturating_sub(self.first);
         (number as usize).min(self.buckets - 1)
     }

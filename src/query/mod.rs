@@ -15,6 +15,7 @@ pub(crate) mod lang;
 pub(crate) mod layout;
 mod logs;
 mod matcher;
+mod patterns;
 mod scan;
 mod scatter;
 mod span;
@@ -44,6 +45,9 @@ pub(crate) use delete::{Matching, check as check_deletion, condition, shape};
 pub(crate) use control::{Control, Registry, RunningQuery, Stats};
 pub(crate) use layout::{LaidOut, Layout};
 pub(crate) use matcher::{KINDS, STATUSES};
+pub(crate) use patterns::{
+    PATTERN_BUCKETS_MAX, PATTERNS_SHOWN_MAX, Pattern, PatternRequest, Patterns,
+};
 pub(crate) use span::{SpanPlace, place_of};
 
 pub(crate) use tail::TailPosition;
@@ -176,6 +180,15 @@ impl Engine {
             records_max: facets::RECORDS_MAX,
         };
         facets::of_logs(&self.snapshot(), ask, control)
+    }
+
+    /// The patterns of matching log records, the most frequent first.
+    pub(crate) fn log_patterns(
+        &self,
+        request: &PatternRequest,
+        control: &Control,
+    ) -> Result<Patterns, QueryError> {
+        patterns::of_logs(&self.snapshot(), request, control)
     }
 
     /// A record and up to `before` older and `after` newer ones of its stream.

@@ -203,9 +203,10 @@ mod tests {
         assert!(scripts.iter().sum::<usize>() <= 22_000, "{scripts:?}");
         let of_a_trace = gzipped("trace.js");
         assert!(of_a_trace <= 8_000, "{of_a_trace} bytes of trace.js");
-        let pages: [&[&str]; 5] = [
+        let pages: [&[&str]; 6] = [
             &["pages.css"],
             &["lists.css", "logs.css"],
+            &["lists.css", "patterns.css"],
             &["logs.css", "detail.css"],
             &["lists.css", "traces.css"],
             &["trace.css"],

@@ -162,6 +162,11 @@ fn programs(routes: Routes) -> Routes {
             get(api::logs::histogram),
         )
         .at(Policy::Api, "/api/v1/logs/facets", get(api::facets::logs))
+        .at(
+            Policy::Api,
+            "/api/v1/logs/patterns",
+            get(api::patterns::list),
+        )
         .at(Policy::Api, "/api/v1/logs/tail", get(api::tail::stream))
         .at(
             Policy::Api,
@@ -249,6 +254,11 @@ fn people(routes: Routes) -> Routes {
             Policy::Page,
             "/traces/facets",
             get(pages::sidebar::of_spans),
+        )
+        .at(
+            Policy::Page,
+            "/logs/patterns",
+            get(pages::logs::patterns::page),
         )
         .at(Policy::Page, "/logs/{id}", get(pages::logs::record))
         .at(Policy::Page, "/traces", get(pages::traces::page))

@@ -174,6 +174,12 @@ impl App {
             f64::from(u8::from(stats.poisoned)),
         );
         set(Metric::StoreQuarantined, &[], stats.quarantined as f64);
+        set(Metric::StoreTemplates, &[], stats.templates as f64);
+        set(
+            Metric::StoreTemplatesRefused,
+            &[],
+            stats.templates_refused as f64,
+        );
         let layouts = self.engine.layout_figures();
         for (result, total) in [
             ("hit", layouts.hits),

@@ -94,7 +94,14 @@ impl Oracle {
         for signal in Signal::ALL {
             found.insert(signal, read(signal)?);
         }
-        let cutoff = store.snapshot().cutoff(Signal::Logs);
+        let snapshot = store.snapshot();
+        let segments = snapshot.segments.list.iter().map(|segment| &**segment);
+        let problems = templates::problems(&snapshot.catalogue, segments);
+        let problems = problems.map_err(|e| format!("unreadable: {e}"))?;
+        if !problems.is_empty() {
+            return Err(format!("templates: {problems:?}"));
+        }
+        let cutoff = snapshot.cutoff(Signal::Logs);
         let mut lost = None;
         let mut kept = Vec::new();
         for sent in &self.sent {

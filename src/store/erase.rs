@@ -20,7 +20,7 @@ use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 use super::rewrite::Gather;
 use super::sealer;
 use super::segment::{LogSegment, SpanSegment};
-use super::segments::{Data, Segment};
+use super::segments::{self, Data, Segment};
 use super::shared::Shared;
 use crate::model::{Signal, TimeRange, Timestamp};
 
@@ -239,6 +239,7 @@ impl Rewriter<'_> {
             quarantine: quarantine.iter().cloned().collect(),
             forget: vec![old.path()],
             progress: self.tally.progress(old.signal),
+            templates: segments::mined(&self.pieces)?,
             ..Edit::default()
         })?;
         shared.publish(|live| {

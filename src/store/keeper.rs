@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::retention::{self, ClockGuard};
 use super::segments::{self, Segment};
 use super::shared::Shared;
-use super::{erase, hide, merge, sealer};
+use super::{erase, hide, merge, sealer, templates};
 use crate::model::{Signal, Timestamp};
 
 /// How often the keeper looks. Retention must give bytes back within 10 minutes, merges keep up
@@ -107,6 +107,7 @@ impl Keeper {
             self.merge(&ids)?;
             round.merged += 1;
         }
+        templates::backfill(&self.shared)?;
         Ok(round)
     }
 
@@ -288,6 +289,7 @@ impl Keeper {
         shared.catalogue.apply(&Edit {
             insert: vec![merged.row.clone()],
             remove: ids.to_vec(),
+            templates: segments::mined(std::slice::from_ref(&merged))?,
             ..Edit::default()
         })?;
         shared.publish(|live| {

@@ -2,6 +2,7 @@
 //! They only ever leave out what cannot match; the reader still filters every row.
 
 use super::segment::Word;
+use super::templates::TemplateId;
 use crate::model::{Level, LogEntry};
 use crate::model::{SpanEntry, TraceId};
 
@@ -13,6 +14,8 @@ pub(crate) struct LogPrune {
     /// One bit per [`Level`] by its number; 0: any.
     pub(crate) levels: u32,
     pub(crate) trace_id: Option<TraceId>,
+    /// Every match has one of these templates or none at all; empty: any.
+    pub(crate) templates: Vec<TemplateId>,
     /// Words that the reader's filter asks for, at most [`WORDS_MAX`]. Blocks are not left out by them
     /// alone: constant text has words too, so the filter is told what a block may hold.
     pub(crate) words: Vec<Word>,

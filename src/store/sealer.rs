@@ -18,6 +18,7 @@ use super::retention;
 use super::segment::Sealed;
 use super::segments::{self, SealedHead, Segment};
 use super::shared::Shared;
+use super::templates::Gate;
 use crate::model::{ProjectId, Signal, Timestamp};
 
 /// How long the sealer sleeps when nothing wakes it; also how soon it tries again on a full disk.
@@ -85,9 +86,12 @@ impl Sealer {
             true => None,
             false => Some(&class_of),
         };
-        let sealed = segments::encode(head, &veil, &mut tally, class_of, &|at, class| {
+        let gate = Gate::new(&shared.catalogue);
+        let asked = shared.catalogue.is_near_template_cap().then_some(&gate);
+        let sealed = segments::encode(head, &veil, &mut tally, class_of, asked, &|at, class| {
             Partition::of(at.max(floor), span, class)
         });
+        shared.catalogue.refuse_templates(gate.refused());
         let mut opened = Vec::with_capacity(sealed.len());
         for (project, sealed) in &sealed {
             let row = self.row(signal(head), *project, sealed, at_once);
@@ -110,6 +114,7 @@ impl Sealer {
             progress: tally.progress(signal(head)),
             keys_since: shared.keys_since(),
             clock: Some(shared.now()),
+            templates: segments::mined(&opened)?,
             ..Edit::default()
         })?;
         shared.publish(|live| {

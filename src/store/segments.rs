@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalogue::{Damaged, SegmentRow};
+use super::catalogue::{Catalogue, Damaged, SegmentRow};
 use super::deletion::Tally;
 use super::disk::File;
 use super::error::StoreError;
@@ -14,6 +14,7 @@ use super::partition::{Partition, RetentionClass};
 use super::prune::{LogPrune, SpanPrune};
 use super::rewrite;
 use super::segment::{self, LogBlock, LogSegment, Sealed, SegmentFacts, SpanBlock, SpanSegment};
+use super::templates::{Gate, Mined, TemplateId};
 use super::unit::{LogUnit, SpanUnit, Unreadable};
 use crate::model::chunk::Chunk;
 use crate::model::red::RedTable;
@@ -73,6 +74,18 @@ impl Segment {
         Ok(())
     }
 
+    pub(super) fn is_logs(&self) -> bool {
+        matches!(self.data, Data::Logs(_))
+    }
+
+    /// What it says of its templates; `None` of spans.
+    pub(super) fn mine(&self) -> Result<Option<Mined>, StoreError> {
+        match &self.data {
+            Data::Logs(segment) => segment.mine().map(Some),
+            Data::Traces(_) => Ok(None),
+        }
+    }
+
     /// The same file under a row that says it is cleared up to a deletion.
     pub(super) fn with_cleared(&self, cleared: u64) -> Segment {
         Segment {
@@ -85,15 +98,32 @@ impl Segment {
         }
     }
 
+    /// The blocks that have one of the templates asked for, or records without one; `None`: any. The
+    /// catalogue knows, so that a segment without them is not even opened.
+    fn holders(&self, prune: &LogPrune, catalogue: &Catalogue) -> Option<Vec<u32>> {
+        if prune.templates.is_empty() {
+            return None;
+        }
+        // A catalogue that cannot be read rules nothing out.
+        let templates = catalogue.templates_of(self.row.id).ok().flatten()?;
+        let wanted = prune.templates.iter().copied();
+        templates.blocks(wanted.chain([TemplateId::PLAIN]))
+    }
+
     /// The log units of interest, each behind what it must not show.
     fn log_units(
         &self,
         data: &LogSegment,
         range: TimeRange,
         prune: &LogPrune,
+        holders: Option<&[u32]>,
         rules: &[Rule],
     ) -> Result<Vec<LogUnit>, StoreError> {
-        let blocks = data.blocks(range, prune)?.into_iter();
+        let mut blocks = data.blocks(range, prune)?;
+        if let Some(holders) = holders {
+            blocks.retain(|block| holders.binary_search(&block.number()).is_ok());
+        }
+        let blocks = blocks.into_iter();
         let Some(veil) = hide::of_segment(rules, &self.row) else {
             return Ok(blocks.map(LogUnit::block).collect());
         };
@@ -194,13 +224,18 @@ impl Segments {
         range: TimeRange,
         prune: &LogPrune,
         rules: &[Rule],
+        catalogue: &Catalogue,
         units: &mut Vec<LogUnit>,
     ) {
         for segment in self.overlapping(range) {
             let Data::Logs(data) = &segment.data else {
                 continue;
             };
-            match segment.log_units(data, range, prune, rules) {
+            let holders = segment.holders(prune, catalogue);
+            if holders.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
+            match segment.log_units(data, range, prune, holders.as_deref(), rules) {
                 Ok(found) => units.extend(found),
                 Err(_) => units.push(LogUnit::unreadable(segment.unreadable())),
             }
@@ -282,6 +317,20 @@ impl Traces {
     }
 }
 
+/// The templates of log segments, for the edit that publishes them. One with a damaged block has
+/// none: its answers say that they are partial.
+pub(super) fn mined(segments: &[Arc<Segment>]) -> Result<Vec<(u64, Mined)>, StoreError> {
+    let mut all = Vec::with_capacity(segments.len());
+    for segment in segments {
+        match segment.mine() {
+            Ok(mined) => all.extend(mined.map(|mined| (segment.row.id, mined))),
+            Err(StoreError::Corrupt { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(all)
+}
+
 /// A head that waits to be sealed.
 #[derive(Clone, Debug)]
 pub(super) enum SealedHead {
@@ -299,13 +348,19 @@ pub(super) fn encode(
     veil: &[Rule],
     tally: &mut Tally,
     class_of: ClassOf<'_>,
+    gate: Option<&Gate<'_>>,
     partition: &dyn Fn(Timestamp, RetentionClass) -> Partition,
 ) -> Vec<(ProjectId, Sealed)> {
     match head {
         SealedHead::Logs(head) => {
             let keep = |chunk| rewrite::logs_without(chunk, veil, tally);
+            let allows = |service: &str, id| gate.is_none_or(|gate| gate.allows(service, id));
+            let allows: Option<&dyn Fn(&str, TemplateId) -> bool> = match gate {
+                Some(_) => Some(&allows),
+                None => None,
+            };
             by_home(head, keep, class_of, |chunks, class| {
-                segment::seal_logs(chunks, |at| partition(at, class))
+                segment::seal_gated(chunks, |at| partition(at, class), allows)
             })
         }
         SealedHead::Traces(head) => {

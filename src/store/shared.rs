@@ -374,6 +374,7 @@ impl Shared {
             logs: logs.into(),
             traces: traces.into(),
             segments,
+            catalogue: self.catalogue.clone(),
             rules,
         }
     }

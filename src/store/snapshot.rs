@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::catalogue::Damaged;
+use super::catalogue::{Catalogue, Damaged};
 use super::digest;
 use super::error::StoreError;
 use super::head::{Entry, Group};
@@ -23,6 +23,7 @@ pub(crate) struct Snapshot {
     pub(super) logs: Arc<[Arc<Group<LogEntry>>]>,
     pub(super) traces: Arc<[Arc<Group<SpanEntry>>]>,
     pub(super) segments: Arc<Segments>,
+    pub(super) catalogue: Catalogue,
     /// Deletions that are not carried out yet.
     pub(super) rules: Arc<[Rule]>,
 }
@@ -48,7 +49,8 @@ impl Snapshot {
                 LogUnit::head(group, wanted.clone()).behind(veil)
             })
             .collect();
-        self.segments.logs(range, prune, &self.rules, &mut units);
+        let (segments, rules) = (&self.segments, &self.rules);
+        segments.logs(range, prune, rules, &self.catalogue, &mut units);
         units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
         units
     }

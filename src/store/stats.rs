@@ -35,6 +35,10 @@ pub(crate) struct Stats {
     pub(crate) directory_bytes: u64,
     /// Segments and parts of the log that cannot be read.
     pub(crate) quarantined: u64,
+    /// Templates of log texts in the catalogue.
+    pub(crate) templates: u64,
+    /// Log records kept plain since the start because there are too many templates.
+    pub(crate) templates_refused: u64,
 }
 
 /// The figures of one signal.
@@ -73,6 +77,7 @@ pub(super) fn stats(shared: &Shared) -> Stats {
         let traces = (traces.rows(), traces.bytes(), traces.bounds());
         (live.segments.clone(), [traces, logs])
     };
+    let figures = shared.catalogue.template_figures();
     let space = shared.disk.space(&shared.config.dir).ok();
     let mut stats = Stats {
         wal_bytes: shared.wal_bytes.load(Ordering::Relaxed),
@@ -88,6 +93,8 @@ pub(super) fn stats(shared: &Shared) -> Stats {
         quarantined: segments.damaged.len() as u64,
         sealing_bytes: shared.scratch_bytes.load(Ordering::Relaxed),
         directory_bytes: segments.list.iter().map(|s| s.cached_bytes() as u64).sum(),
+        templates: figures.known,
+        templates_refused: figures.refused,
         ..Stats::default()
     };
     let mut partitions = BTreeSet::new();

@@ -1,5 +1,7 @@
 //! What a query reads: one head group or one segment block at a time, records as borrowed views.
 
+mod patterns;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -10,6 +10,7 @@ use super::error::StoreError;
 use super::open::{self, CATALOGUE};
 use super::segment::{LogSegment, SpanSegment};
 use super::segments::Segment;
+use super::templates;
 use super::wal::{file_number, replay};
 use crate::model::Signal;
 
@@ -43,20 +44,29 @@ pub(crate) fn verify(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
         .ok_or_else(|| StoreError::Locked {
             dir: dir.to_owned(),
         })?;
-    let content = Catalogue::open(disk, &catalogue_path)?.read(&catalogue_path)?;
+    let catalogue = Catalogue::open(disk, &catalogue_path)?;
+    let content = catalogue.read(&catalogue_path)?;
     let mut found = Verified {
         strays: open::strays(disk, dir, &content)?.len() as u64,
         ..Verified::default()
     };
+    let mut whole = Vec::new();
     for row in &content.segments {
         match verify_segment(disk, dir, row) {
-            Ok(()) => {
+            Ok(segment) => {
+                whole.push(segment);
                 found.segments += 1;
                 found.records += row.rows;
                 found.bytes += row.bytes;
             }
             Err(e) => found.problems.push(e.to_string()),
         }
+    }
+    if whole.len() == content.segments.len() {
+        let segments = whole.iter();
+        found
+            .problems
+            .extend(templates::problems(&catalogue, segments)?);
     }
     for damaged in &content.quarantine {
         let line = format!("{} is in quarantine: {}", damaged.path, damaged.why);
@@ -85,10 +95,12 @@ pub(crate) fn verify(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
     Ok(found)
 }
 
-fn verify_segment(disk: &Disk, dir: &Path, row: &SegmentRow) -> Result<(), StoreError> {
+fn verify_segment(disk: &Disk, dir: &Path, row: &SegmentRow) -> Result<Segment, StoreError> {
     let path = dir.join(row.path());
     let file = disk.open(&path).map_err(StoreError::io("open", &path))?;
-    Segment::open(file, row.clone())?.verify()
+    let segment = Segment::open(file, row.clone())?;
+    segment.verify()?;
+    Ok(segment)
 }
 
 /// What of a data directory is whole without its catalogue: segments know themselves what they are.

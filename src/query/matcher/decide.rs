@@ -20,6 +20,7 @@ impl Node {
                 BodyKind::Text(template) => check.decide_text(template, kind.held),
                 BodyKind::Open => check.decide_open(kind.held),
             },
+            Node::Pattern(check) => check.decide(kind),
             Node::Field(target, check) => target
                 .of_kind(kind)
                 .map(|found| found.is_some_and(|found| check.passes(found))),
@@ -33,7 +34,8 @@ impl Node {
         match self {
             Node::AnyText(Check::Regex(pattern)) => pattern.needle.as_deref(),
             Node::And(parts) => parts.iter().find_map(Node::needle),
-            Node::All | Node::Or(_) | Node::Not(_) | Node::AnyText(_) | Node::Field(..) => None,
+            Node::All | Node::Or(_) | Node::Not(_) => None,
+            Node::AnyText(_) | Node::Pattern(_) | Node::Field(..) => None,
         }
     }
 
@@ -45,7 +47,7 @@ impl Node {
             }
             Node::Not(inner) => inner.ask_for(words),
             Node::AnyText(check) => check.ask_for(words),
-            Node::All | Node::Field(..) => {}
+            Node::All | Node::Pattern(_) | Node::Field(..) => {}
         }
     }
 }

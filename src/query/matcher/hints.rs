@@ -113,6 +113,7 @@ impl Hints {
                 self.levels
             },
             services: self.services.into_iter().flatten().collect(),
+            templates: Vec::new(),
             words: Vec::new(),
         }
     }

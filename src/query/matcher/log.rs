@@ -1,6 +1,7 @@
 //! How a log record answers.
 
 use super::check::{Check, any_text_inside};
+use super::pattern::PatternCheck;
 use super::{BuiltIn, Found, Record, Target, VALUE_DEPTH_MAX, attribute, severity_of};
 use crate::model::{LogView, Severity, ValueRef, body};
 use crate::query::lang::Place;
@@ -27,6 +28,10 @@ impl Record for LogView<'_> {
             }
             None => None,
         }
+    }
+
+    fn has_pattern(&self, check: &PatternCheck) -> bool {
+        check.matches(self)
     }
 
     fn any_text(&self, check: &Check) -> bool {

@@ -8,6 +8,7 @@ mod check;
 mod decide;
 mod hints;
 mod log;
+mod pattern;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,11 @@ use crate::model::body::{BodyValue, Json};
 use crate::model::{
     Attr, LogView, ResourceView, ScopeView, Severity, Signal, SpanView, ValueRef, record,
 };
-use crate::store::{LogColumns, LogKind, LogPrune, SpanColumns, SpanPrune};
+use crate::store::{LogColumns, LogKind, LogPrune, SpanColumns, SpanPrune, TemplateId};
 
 use check::Check;
 use hints::Hints;
+use pattern::PatternCheck;
 pub(crate) use span::{KINDS, STATUSES};
 
 /// Deepest nesting of arrays and maps that is looked into; admission cuts deeper ones.
@@ -56,12 +58,13 @@ impl LogMatcher {
     /// # Errors
     /// A regular expression beyond its size.
     pub(crate) fn new(query: &Expr) -> Result<LogMatcher, QueryError> {
-        let mut node = compile(query)?;
+        let mut node = compile(query, Signal::Logs)?;
         let hints = Hints::of_logs(query);
         let mut columns = LogColumns::NONE;
         node.each_target(&mut |target| columns = columns.with(log::columns(target)));
         let (nothing, mut prune) = (hints.nothing(), hints.log_prune());
         node.ask_for(&mut prune.words);
+        prune.templates = node.templates().to_vec();
         Ok(LogMatcher {
             node,
             nothing,
@@ -95,7 +98,7 @@ impl SpanMatcher {
     /// A regular expression beyond its size; a comparison that the field does not know.
     pub(crate) fn new(query: &Expr) -> Result<SpanMatcher, QueryError> {
         span::check_durations(query)?;
-        let node = compile(query)?;
+        let node = compile(query, Signal::Traces)?;
         let hints = Hints::of_spans(query);
         let mut columns = SpanColumns::NONE;
         let mut by_kind = true;
@@ -167,7 +170,7 @@ pub(crate) fn severity_of(log: &LogView<'_>) -> Severity {
 /// name needs its prefix.
 pub(crate) fn is_built_in(name: &str, signal: Signal) -> bool {
     let Some(field) = BuiltIn::named(name) else {
-        return false;
+        return name == pattern::NAME && signal == Signal::Logs;
     };
     match field {
         BuiltIn::Service | BuiltIn::Trace | BuiltIn::Span | BuiltIn::Name => true,
@@ -189,6 +192,8 @@ enum Node {
     AnyText(Check),
     /// The field is there and passes.
     Field(Target, Check),
+    /// The text of a log record has one of these patterns.
+    Pattern(PatternCheck),
 }
 
 /// Where to look, by name and place; what it means for a record is the record's to say.
@@ -273,6 +278,8 @@ trait Record {
     fn find(&self, target: &Target) -> Option<Found<'_>>;
     /// Whether any text that is searched without a field passes.
     fn any_text(&self, check: &Check) -> bool;
+    /// Whether it has a pattern that passes.
+    fn has_pattern(&self, check: &PatternCheck) -> bool;
 }
 
 /// Attributes of the record, then of the scope, then of the resource, or of the one place forced.
@@ -309,6 +316,7 @@ impl Node {
             Node::Or(parts) => parts.iter().any(|part| part.matches(record)),
             Node::Not(inner) => !inner.matches(record),
             Node::AnyText(check) => record.any_text(check),
+            Node::Pattern(check) => record.has_pattern(check),
             Node::Field(target, check) => {
                 record.find(target).is_some_and(|found| check.passes(found))
             }
@@ -323,15 +331,34 @@ impl Node {
                 parts.iter().for_each(|part| part.each_target(each));
             }
             Node::Not(inner) => inner.each_target(each),
-            Node::AnyText(_) => each(None),
+            // It is made of the text.
+            Node::AnyText(_) | Node::Pattern(_) => each(None),
             Node::Field(target, _) => each(Some(target)),
         }
     }
 }
 
+impl Node {
+    /// Templates of which every match has one; empty: any.
+    fn templates(&self) -> &[TemplateId] {
+        match self {
+            Node::Pattern(check) if check.printed.is_none() => &check.ids,
+            Node::And(parts) => {
+                let mut known = parts.iter().map(Node::templates);
+                known.find(|ids| !ids.is_empty()).unwrap_or_default()
+            }
+            Node::All | Node::Or(_) | Node::Not(_) => &[],
+            Node::Pattern(_) | Node::AnyText(_) | Node::Field(..) => &[],
+        }
+    }
+}
+
 /// Recursion is bounded by the parser's depth.
-fn compile(expr: &Expr) -> Result<Node, QueryError> {
-    let all = |parts: &[Expr]| parts.iter().map(compile).collect::<Result<Vec<_>, _>>();
+fn compile(expr: &Expr, signal: Signal) -> Result<Node, QueryError> {
+    let all = |parts: &[Expr]| {
+        let compiled = parts.iter().map(|part| compile(part, signal));
+        compiled.collect::<Result<Vec<_>, _>>()
+    };
     Ok(match expr {
         Expr::All => Node::All,
         Expr::And(parts) => {
@@ -341,8 +368,17 @@ fn compile(expr: &Expr) -> Result<Node, QueryError> {
             Node::And(parts)
         }
         Expr::Or(parts) => Node::Or(all(parts)?),
-        Expr::Not(inner) => Node::Not(Box::new(compile(inner)?)),
+        Expr::Not(inner) => Node::Not(Box::new(compile(inner, signal)?)),
         Expr::Term(Term { field: None, test }) => Node::AnyText(Check::text(test)?),
+        Expr::Term(Term {
+            field: Some(field),
+            test,
+        }) if signal == Signal::Logs
+            && field.place == Place::Any
+            && field.name == pattern::NAME =>
+        {
+            Node::Pattern(PatternCheck::new(field, test)?)
+        }
         Expr::Term(Term {
             field: Some(field),
             test,
@@ -358,7 +394,7 @@ impl Node {
             Node::Field(..) => 2,
             Node::Not(inner) => inner.cost(),
             Node::And(parts) | Node::Or(parts) => parts.iter().map(Node::cost).max().unwrap_or(0),
-            Node::AnyText(_) => 3,
+            Node::AnyText(_) | Node::Pattern(_) => 3,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a span answers.
 
 use super::check::Check;
+use super::pattern::PatternCheck;
 use super::{BuiltIn, Found, Record, Target, attribute};
 use crate::model::{Attr, EventView, SpanView, ValueRef};
 use crate::query::QueryError;
@@ -26,6 +27,11 @@ impl Record for SpanView<'_> {
             return Some(found);
         }
         attribute(target, self.attributes, self.scope, self.resource).map(Found::Value)
+    }
+
+    /// Spans have none: `pattern:` is an attribute of theirs.
+    fn has_pattern(&self, _: &PatternCheck) -> bool {
+        false
     }
 
     fn any_text(&self, check: &Check) -> bool {

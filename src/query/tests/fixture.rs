@@ -12,18 +12,18 @@ use crate::store::disk::sim::World;
 use crate::store::fixture::{SECOND, START, config, sim};
 use crate::store::{Batch, BatchChunk, Opened, open};
 
-pub(super) struct Fixture {
+pub(in crate::query) struct Fixture {
     opened: Opened,
-    pub(super) engine: Engine,
+    pub(in crate::query) engine: Engine,
     next_key: u128,
 }
 
-pub(super) fn control() -> Control {
+pub(in crate::query) fn control() -> Control {
     Control::new(1, Instant::now(), Duration::from_secs(60), u64::MAX)
 }
 
 impl Fixture {
-    pub(super) fn new() -> Fixture {
+    pub(in crate::query) fn new() -> Fixture {
         let world = World::new();
         let opened = open(config(), sim(&world), START).expect("the disk is good");
         Fixture {
@@ -33,12 +33,12 @@ impl Fixture {
         }
     }
 
-    pub(super) fn logs(&mut self, bytes: Vec<u8>) {
+    pub(in crate::query) fn logs(&mut self, bytes: Vec<u8>) {
         let chunk = LogChunk::parse(request(bytes)).expect("well-formed");
         self.append(BatchChunk::Logs(chunk));
     }
 
-    pub(super) fn spans(&mut self, bytes: Vec<u8>) {
+    pub(in crate::query) fn spans(&mut self, bytes: Vec<u8>) {
         let chunk = SpanChunk::parse(request(bytes)).expect("well-formed");
         self.append(BatchChunk::Traces(chunk));
     }
@@ -54,7 +54,7 @@ impl Fixture {
     }
 
     /// Moves everything from the heads into segments.
-    pub(super) fn seal(&mut self) {
+    pub(in crate::query) fn seal(&mut self) {
         let later = START.saturating_add(3600 * SECOND);
         self.opened.writer.tick(later).expect("sealed");
         while self.opened.sealer.step().expect("published") {}

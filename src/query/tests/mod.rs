@@ -1,6 +1,6 @@
 //! Queries over a whole store (heads and segments) against an evaluator written another way.
 
 mod differential;
-mod fixture;
+pub(super) mod fixture;
 mod naive;
 mod search;

@@ -8,6 +8,7 @@ pub(crate) mod logs;
 pub(crate) mod loki;
 pub(crate) mod openapi;
 mod params;
+pub(crate) mod patterns;
 pub(crate) mod queries;
 pub(crate) mod services;
 pub(crate) mod suggest;

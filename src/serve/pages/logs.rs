@@ -8,6 +8,7 @@ pub(crate) mod facets;
 pub(crate) mod histogram;
 pub(crate) mod line;
 pub(crate) mod list;
+pub(crate) mod patterns;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod search;
@@ -52,6 +53,8 @@ pub(crate) struct LogsPage {
     histogram: Option<Histogram>,
     facets: Sidebar,
     list: LineList,
+    /// The tab beside this one.
+    patterns: String,
     columns: ColumnMenu,
     wrap_toggle: String,
     collapse_toggle: String,
@@ -195,6 +198,7 @@ impl LogsPage {
                 .and_then(|histogram| Histogram::new(histogram, &query_url, &request.zone)),
             facets: Sidebar::new(answer.facets.as_ref(), &query_url, &colours, "/logs/facets"),
             list: LineList::new(request, answer, &colours),
+            patterns: bare(&query_url).at("/logs/patterns").to_string(),
             columns: column_menu(&query_url, answer),
             wrap_toggle: match url.get("wrap") {
                 Some(_) => url.without("wrap").to_string(),

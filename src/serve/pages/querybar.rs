@@ -263,7 +263,10 @@ pub(crate) fn own_facets(
         } else {
             name
         };
-        let countable = !matches!(name.as_str(), "body" | "trace" | "span" | "duration");
+        let countable = !matches!(
+            name.as_str(),
+            "body" | "trace" | "span" | "duration" | "pattern"
+        );
         if countable && !names.contains(&name) {
             names.push(name);
         }

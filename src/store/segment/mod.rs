@@ -9,8 +9,8 @@
 //! Sketch: 32,768 records of 420 B make a segment of about 0.7 MB with 45 blocks; opening reads
 //! 500 B, the directory takes 200 B of memory per block, one record costs one block.
 
-mod column;
-mod cursor;
+pub(super) mod column;
+pub(super) mod cursor;
 mod dictionary;
 mod directory;
 mod file;
@@ -47,7 +47,9 @@ use file::{Frame, Tag};
 pub(crate) use file::SegmentFacts;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::Logs;
-pub(crate) use logs::{LogBlock, LogSegment, Word, seal as seal_logs};
+pub(crate) use logs::{
+    LogBlock, LogSegment, SeenPattern, Word, seal as seal_logs, seal_gated, template_of,
+};
 pub(crate) use merge::merge;
 #[cfg(feature = "internals")]
 pub(crate) use spans::Spans;

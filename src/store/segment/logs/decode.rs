@@ -69,6 +69,32 @@ pub(super) fn matching(
     shown: LogColumns,
     each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
 ) -> Result<bool, StoreError> {
+    matching_kinds(block, filter, shown, &mut |row, _, log| each(row, log))
+}
+
+/// The shape and the place in time of each row: the smallest column family of a block.
+pub(super) fn places(
+    block: &LogBlock,
+    dictionary: &Dictionary<LogShape>,
+) -> Result<(Vec<u32>, Vec<u64>), StoreError> {
+    let corrupt = block.segment.frame().corrupt(block.entry().offset);
+    let rows = block
+        .segment
+        .family(&block.loaded, block.number, family::ROWS)?;
+    let mut columns = Columns::default();
+    columns
+        .read_rows(&mut rows.reader(), block.rows(), dictionary)
+        .map_err(corrupt)?;
+    Ok((columns.shapes, columns.at))
+}
+
+/// As [`matching`], with the shape of each row.
+pub(super) fn matching_kinds(
+    block: &LogBlock,
+    filter: &LogFilter<'_>,
+    shown: LogColumns,
+    each: &mut dyn FnMut(u32, u32, &LogView<'_>) -> ControlFlow<()>,
+) -> Result<bool, StoreError> {
     let dictionary = block.dictionary()?;
     let verdicts = Verdicts::of(block, dictionary, filter);
     if verdicts.are_all(NO) {
@@ -95,7 +121,7 @@ pub(super) fn matching(
         if verdict(row as usize) == ASK && !(filter.matches)(log) {
             return ControlFlow::Continue(());
         }
-        each(row, log)
+        each(row, columns.shapes[row as usize], log)
     })
     .map_err(corrupt)?;
     Ok(true)

@@ -11,6 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::template::{self, Variable};
+use crate::store::templates::TemplateId;
 
 /// Texts of one template in a head before it becomes one.
 const TEXTS_MIN: u32 = 4;
@@ -62,6 +63,11 @@ impl Miner {
             let least = counts[TEMPLATES_MAX];
             self.counts.retain(|_, count| *count > least);
         }
+    }
+
+    /// The template of a text by its number, if it was split.
+    pub(super) fn template(&self, number: usize) -> Option<TemplateId> {
+        self.texts[number].hash.map(|hash| TemplateId(hash.max(1)))
     }
 
     /// The variables of a text by its number, if its template was chosen.

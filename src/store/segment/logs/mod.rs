@@ -8,6 +8,7 @@ mod needle;
 mod seal;
 mod shape;
 mod template;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -29,7 +30,9 @@ use super::{Format, Loaded, Segment};
 use facts::LogBlockFacts;
 use shape::LogShape;
 
-pub(crate) use seal::seal;
+pub(crate) use seal::{seal, seal_gated};
+pub(crate) use template::template_of;
+pub(crate) use templates::SeenPattern;
 pub(crate) use words::Word;
 
 /// Rows of one block: a block is what a query reads at least, and its columns compress well from
@@ -290,6 +293,19 @@ impl LogBlock {
         each: &mut dyn FnMut(Timestamp, Level, u64),
     ) -> Result<bool, StoreError> {
         verdict::tally(self, filter, range, width_ns, each)
+    }
+
+    /// Calls `each` with the records that pass, counted by template and bucket; whether it was read.
+    ///
+    /// # Errors
+    /// As [`LogBlock::for_each`].
+    pub(crate) fn patterns(
+        &self,
+        filter: &LogFilter<'_>,
+        bucket: &dyn Fn(Timestamp) -> u64,
+        each: &mut dyn FnMut(&SeenPattern<'_>),
+    ) -> Result<bool, StoreError> {
+        templates::count(self, filter, bucket, each)
     }
 
     fn dictionary(&self) -> Result<&Dictionary<LogShape>, StoreError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::otlp::{GroupView, Scratch};
 use crate::model::{LogChunk, Timestamp, TraceId};
 use crate::store::Partition;
+use crate::store::templates::TemplateId;
 
 use super::super::interner::Interner;
 use super::super::{Sealed, raw_bytes};
@@ -26,10 +27,22 @@ struct Row {
     entry: u32,
 }
 
+/// Whether a record of a service may be kept with a template.
+type Allows<'f> = &'f dyn Fn(&str, TemplateId) -> bool;
+
 /// Writes the records of `chunks` as one segment for each partition that they fall into.
 pub(crate) fn seal(
     chunks: &[Arc<LogChunk>],
     partition: impl Fn(Timestamp) -> Partition,
+) -> Vec<Sealed> {
+    seal_gated(chunks, partition, None)
+}
+
+/// As [`seal`]; records that `allows` refuses keep their plain bodies.
+pub(crate) fn seal_gated(
+    chunks: &[Arc<LogChunk>],
+    partition: impl Fn(Timestamp) -> Partition,
+    allows: Option<Allows<'_>>,
 ) -> Vec<Sealed> {
     let groups: Vec<Vec<GroupView<'_>>> = chunks
         .iter()
@@ -38,7 +51,7 @@ pub(crate) fn seal(
     let texts = Texts::split(chunks);
     let rows = rows(chunks, &groups, partition);
     rows.chunk_by(|a, b| a.partition == b.partition)
-        .map(|rows| seal_partition(chunks, &groups, &texts, rows))
+        .map(|rows| seal_partition(chunks, &groups, &texts, rows, allows))
         .collect()
 }
 
@@ -92,6 +105,10 @@ impl Texts {
     fn variables(&self, chunk: usize, entry: u32) -> Option<&[Variable]> {
         self.miner.variables(self.starts[chunk] + entry as usize)
     }
+
+    fn template(&self, chunk: usize, entry: u32) -> Option<TemplateId> {
+        self.miner.template(self.starts[chunk] + entry as usize)
+    }
 }
 
 fn seal_partition(
@@ -99,6 +116,7 @@ fn seal_partition(
     groups: &[Vec<GroupView<'_>>],
     texts: &Texts,
     rows: &[Row],
+    allows: Option<Allows<'_>>,
 ) -> Sealed {
     let mut writer = LogWriter::new(&trace_ids(chunks, rows));
     let mut numbers: Vec<Vec<Option<GroupNumbers>>> = groups
@@ -115,7 +133,13 @@ fn seal_partition(
             writer.group(chunk.request.project, &groups[entry.group as usize])
         });
         let log = chunk.view(entry, groups, &mut scratch).expect(PARSED);
-        writer.push(&log, group, texts.variables(at, row.entry));
+        let mut variables = texts.variables(at, row.entry);
+        if let (Some(allows), Some(_)) = (allows, variables) {
+            let template = texts.template(at, row.entry);
+            let fits = template.is_some_and(|id| allows(log.resource.service(), id));
+            variables = variables.filter(|_| fits);
+        }
+        writer.push(&log, group, variables);
         rows_of[at] += 1;
     }
     let (bytes, facts) = writer.finish(raw_bytes(chunks, &rows_of));

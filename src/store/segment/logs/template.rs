@@ -79,6 +79,17 @@ pub(super) fn put_template(out: &mut Vec<u8>, text: &[u8], variables: &[Variable
     out.extend_from_slice(&text[done..]);
 }
 
+/// Writes the template of a text to `out`; false when it is not to be split.
+pub(crate) fn template_of(text: &str, out: &mut Vec<u8>) -> bool {
+    let mut variables = Vec::new();
+    out.clear();
+    let splits = split(text.as_bytes(), &mut variables);
+    if splits {
+        put_template(out, text.as_bytes(), &variables);
+    }
+    splits
+}
+
 fn is_object(text: &[u8]) -> bool {
     text.first() == Some(&b'{') && text.trim_ascii_end().last() == Some(&b'}')
 }

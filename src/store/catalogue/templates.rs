@@ -1,0 +1,289 @@
+//! The templates of segments in the catalogue: texts once, facts per segment, both changed in the
+//! transaction that publishes or removes the segment. In memory there is only how many segments have
+//! each template.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Catalogue, Edit};
+use crate::store::StoreError;
+use crate::store::templates::{
+    self, SegmentTemplates, TEMPLATES_MAX, TEMPLATES_PER_SERVICE_MAX, TemplateId,
+};
+
+/// Hash of a template -> its text, variables as control bytes.
+pub(super) const TEXTS: TableDefinition<u64, &str> = TableDefinition::new("store.templates");
+/// Segment id -> [`SegmentTemplates`] as bytes.
+pub(super) const FACTS: TableDefinition<u64, &[u8]> =
+    TableDefinition::new("store.segment_templates");
+
+/// Templates a head can bring at most: where that many fit, nobody is asked.
+const NEW_MAX: u32 = 1_365;
+
+/// Which templates there are.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    templates: HashMap<TemplateId, Owner>,
+    /// Hash of a service's name -> templates it has brought.
+    by_service: HashMap<u64, u32>,
+    /// Segments that have facts.
+    segments: BTreeSet<u64>,
+    /// Segments that cannot be read; asked again after a restart.
+    given_up: HashSet<u64>,
+    /// Records kept plain since the start because there are too many templates.
+    refused: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    segments: u32,
+    service: u64,
+}
+
+/// What a transaction changes of [`Known`].
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Segments more (or fewer) for each template, and the service of a new one.
+    templates: HashMap<TemplateId, (i64, u64)>,
+    added: Vec<u64>,
+    removed: Vec<u64>,
+}
+
+impl Change {
+    fn add(&mut self, id: TemplateId, n: i64, service: &str) {
+        let entry = self
+            .templates
+            .entry(id)
+            .or_insert_with(|| (0, xxh3_64(service.as_bytes())));
+        entry.0 += n;
+    }
+}
+
+fn damaged(what: &'static str) -> StoreError {
+    StoreError::corrupt(Path::new("catalog.redb"), 0, what)
+}
+
+impl Known {
+    pub(super) fn read(txn: &ReadTransaction) -> Result<Known, StoreError> {
+        let mut known = Known::default();
+        for entry in txn.open_table(FACTS)?.iter()? {
+            let (segment, row) = entry?;
+            let mut change = Change::default();
+            change.added.push(segment.value());
+            let ids = templates::decode_ids(row.value());
+            for (id, service) in ids.map_err(|damage| damaged(damage.0))? {
+                change.add(id, 1, &service);
+            }
+            known.commit(change);
+        }
+        Ok(known)
+    }
+
+    /// Writes what an edit says of templates.
+    pub(super) fn write(&self, txn: &WriteTransaction, edit: &Edit) -> Result<Change, StoreError> {
+        let mut change = Change::default();
+        if edit.templates.is_empty() && edit.remove.is_empty() {
+            return Ok(change);
+        }
+        let (mut facts, mut texts) = (txn.open_table(FACTS)?, txn.open_table(TEXTS)?);
+        for segment in &edit.remove {
+            let Some(row) = facts.remove(segment)? else {
+                continue;
+            };
+            change.removed.push(*segment);
+            let ids = templates::decode_ids(row.value());
+            for (id, service) in ids.map_err(|damage| damaged(damage.0))? {
+                change.add(id, -1, &service);
+            }
+        }
+        let mut new: HashMap<TemplateId, &str> = HashMap::new();
+        for (segment, mined) in &edit.templates {
+            let row = templates::encode(&mined.templates);
+            if self.segments.contains(segment) {
+                continue;
+            }
+            facts.insert(segment, &row[..])?;
+            change.added.push(*segment);
+            for (facts, text) in mined.templates.facts.iter().zip(&mined.texts) {
+                if facts.id == TemplateId::PLAIN {
+                    continue;
+                }
+                let service = facts.services.first().map(|s| *s as usize);
+                let service = service.and_then(|s| mined.templates.services.get(s));
+                change.add(facts.id, 1, service.map_or("", |name| name));
+                new.insert(facts.id, text);
+            }
+        }
+        for (id, (n, _)) in &change.templates {
+            let before = self
+                .templates
+                .get(id)
+                .map_or(0, |owner| i64::from(owner.segments));
+            match (before, before + n, new.get(id)) {
+                (0, 1.., Some(text)) => _ = texts.insert(id.0, *text)?,
+                (1.., ..=0, _) => _ = texts.remove(id.0)?,
+                _ => {}
+            }
+        }
+        Ok(change)
+    }
+
+    /// Takes over what was committed.
+    pub(super) fn commit(&mut self, change: Change) {
+        for (id, (n, service)) in change.templates {
+            let owner = self.templates.entry(id).or_insert_with(|| {
+                *self.by_service.entry(service).or_default() += 1;
+                Owner {
+                    segments: 0,
+                    service,
+                }
+            });
+            let segments = i64::from(owner.segments) + n;
+            owner.segments = u32::try_from(segments.max(0)).unwrap_or(u32::MAX);
+            if owner.segments == 0 {
+                let service = owner.service;
+                self.templates.remove(&id);
+                if let Some(n) = self.by_service.get_mut(&service) {
+                    *n -= 1;
+                    if *n == 0 {
+                        self.by_service.remove(&service);
+                    }
+                }
+            }
+        }
+        change
+            .removed
+            .iter()
+            .for_each(|id| _ = self.segments.remove(id));
+        self.segments.extend(change.added);
+    }
+}
+
+/// Figures about templates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct TemplateFigures {
+    pub(in crate::store) known: u64,
+    pub(in crate::store) refused: u64,
+}
+
+impl Catalogue {
+    /// Whether a head may be near the cap of a service, so that it has to be asked.
+    pub(in crate::store) fn is_near_template_cap(&self) -> bool {
+        let known = self.known();
+        let most = known.by_service.values().max().copied().unwrap_or(0);
+        most + NEW_MAX > TEMPLATES_PER_SERVICE_MAX
+            || known.templates.len() as u32 + NEW_MAX > TEMPLATES_MAX
+    }
+
+    /// Whether a template is known (true), beyond what may be known (false), or new and fits beside
+    /// `of_service` new ones of its service and `new` in all (`None`).
+    pub(in crate::store) fn has_room_for(
+        &self,
+        service: &str,
+        id: TemplateId,
+        of_service: u32,
+        new: u32,
+    ) -> Option<bool> {
+        let known = self.known();
+        if known.templates.contains_key(&id) {
+            return Some(true);
+        }
+        let service = xxh3_64(service.as_bytes());
+        let own = known.by_service.get(&service).copied().unwrap_or(0) + of_service;
+        let all = known.templates.len() as u32 + new;
+        (own >= TEMPLATES_PER_SERVICE_MAX || all >= TEMPLATES_MAX).then_some(false)
+    }
+
+    /// Counts records kept plain because there are too many templates.
+    pub(in crate::store) fn refuse_templates(&self, records: u64) {
+        self.known().refused += records;
+    }
+
+    pub(in crate::store) fn template_figures(&self) -> TemplateFigures {
+        let known = self.known();
+        TemplateFigures {
+            known: known.templates.len() as u64,
+            refused: known.refused,
+        }
+    }
+
+    /// Those of `segments` that have no facts yet.
+    pub(in crate::store) fn without_templates<'s>(
+        &self,
+        segments: impl Iterator<Item = std::sync::Arc<crate::store::segments::Segment>> + 's,
+    ) -> impl Iterator<Item = std::sync::Arc<crate::store::segments::Segment>> + 's {
+        let known = self.known();
+        let lacking: Vec<_> = segments
+            .filter(|s| !known.segments.contains(&s.row.id) && !known.given_up.contains(&s.row.id))
+            .collect();
+        lacking.into_iter()
+    }
+
+    /// Leaves a segment that cannot be read without facts.
+    pub(in crate::store) fn give_up_templates(&self, segment: u64) {
+        self.known().given_up.insert(segment);
+    }
+
+    /// What a segment says of its templates; `None`: not known yet, or it is gone.
+    pub(in crate::store) fn templates_of(
+        &self,
+        segment: u64,
+    ) -> Result<Option<SegmentTemplates>, StoreError> {
+        let txn = self.database.begin_read()?;
+        let row = txn.open_table(FACTS)?.get(segment)?;
+        let decoded = row.map(|row| templates::decode(row.value())).transpose();
+        decoded.map_err(|damage| damaged(damage.0))
+    }
+
+    /// The text of a template, variables as control bytes.
+    pub(in crate::store) fn template(&self, id: TemplateId) -> Result<Option<String>, StoreError> {
+        let txn = self.database.begin_read()?;
+        let text = txn.open_table(TEXTS)?.get(id.0)?;
+        Ok(text.map(|text| text.value().to_owned()))
+    }
+
+    /// All templates there are.
+    pub(in crate::store) fn template_ids(&self) -> Result<BTreeSet<TemplateId>, StoreError> {
+        let txn = self.database.begin_read()?;
+        let mut ids = BTreeSet::new();
+        for entry in txn.open_table(TEXTS)?.iter()? {
+            ids.insert(TemplateId(entry?.0.value()));
+        }
+        Ok(ids)
+    }
+
+    /// The segments that have facts.
+    pub(in crate::store) fn segments_with_templates(&self) -> Result<Vec<u64>, StoreError> {
+        let txn = self.database.begin_read()?;
+        let mut ids = Vec::new();
+        for entry in txn.open_table(FACTS)?.iter()? {
+            ids.push(entry?.0.value());
+        }
+        Ok(ids)
+    }
+}
+
+#[cfg(test)]
+impl Catalogue {
+    /// As a version without templates would have left it.
+    pub(in crate::store) fn forget_templates(&self) {
+        let txn = self.database.begin_write().expect("a good disk");
+        txn.delete_table(TEXTS).expect("a good disk");
+        txn.delete_table(FACTS).expect("a good disk");
+        let mut state = txn.open_table(super::STATE).expect("a good disk");
+        state.insert(super::FORMAT, 2).expect("a good disk");
+        drop(state);
+        txn.commit().expect("a good disk");
+    }
+
+    /// Pages of the database in use.
+    pub(in crate::store) fn allocated_pages(&self) -> u64 {
+        let txn = self.database.begin_write().expect("a good disk");
+        let stats = txn.stats().expect("a good disk");
+        txn.abort().expect("a good disk");
+        stats.allocated_pages()
+    }
+}
