@@ -131,9 +131,32 @@ fn other_senders(routes: Routes) -> Routes {
     routes.at(Policy::Ingest, "/loki/api/v1/push", post(loki::push))
 }
 
+/// Scripts and our own pages, about logs.
+fn programs_about_logs(routes: Routes) -> Routes {
+    routes
+        .at(Policy::Api, "/api/v1/logs", get(api::logs::list))
+        .at(
+            Policy::Api,
+            "/api/v1/logs/histogram",
+            get(api::logs::histogram),
+        )
+        .at(Policy::Api, "/api/v1/logs/facets", get(api::facets::logs))
+        .at(
+            Policy::Api,
+            "/api/v1/logs/patterns",
+            get(api::patterns::list),
+        )
+        .at(Policy::Api, "/api/v1/logs/tail", get(api::tail::stream))
+        .at(
+            Policy::Api,
+            "/api/v1/logs/{id}/context",
+            get(api::logs::context),
+        )
+}
+
 /// Scripts, the command line, our own pages.
 fn programs(routes: Routes) -> Routes {
-    routes
+    programs_about_logs(routes)
         .at(
             Policy::AdminApi,
             "/api/v1/tokens",
@@ -154,24 +177,6 @@ fn programs(routes: Routes) -> Routes {
             Policy::AdminApi,
             "/api/v1/deletes",
             get(api::deletes::list).post(api::deletes::create),
-        )
-        .at(Policy::Api, "/api/v1/logs", get(api::logs::list))
-        .at(
-            Policy::Api,
-            "/api/v1/logs/histogram",
-            get(api::logs::histogram),
-        )
-        .at(Policy::Api, "/api/v1/logs/facets", get(api::facets::logs))
-        .at(
-            Policy::Api,
-            "/api/v1/logs/patterns",
-            get(api::patterns::list),
-        )
-        .at(Policy::Api, "/api/v1/logs/tail", get(api::tail::stream))
-        .at(
-            Policy::Api,
-            "/api/v1/logs/{id}/context",
-            get(api::logs::context),
         )
         .at(Policy::Api, "/api/v1/traces", get(api::traces::list))
         .at(
