@@ -1,6 +1,6 @@
 //! Bytes and seconds of segments over a recorded corpus. Prints figures, asserts nothing.
 //!
-//! `cargo bench --features internals --bench segments -- logs FILE` (or `spans FILE`); FILE is an
+//! `cargo bench --features internals --bench segments -- logs FILE [REQUESTS]` (or `spans`); FILE is an
 //! unpacked `otlpload` corpus: a header of 1024 bytes, then frames of four little-endian u32 (stored
 //! length, raw length, records, encoding) and an export request.
 
@@ -20,7 +20,10 @@ fn main() {
         return;
     };
     let dir = tempfile::tempdir().expect("a directory for temporary files");
-    let bodies = bodies(&path);
+    let mut bodies = bodies(&path);
+    if let Some(requests) = args.next().and_then(|n| n.parse().ok()) {
+        bodies.truncate(requests);
+    }
     let figures = match signal.as_str() {
         "logs" => measure_log_segments(&bodies, dir.path()),
         _ => measure_span_segments(&bodies, dir.path()),

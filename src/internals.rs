@@ -12,6 +12,8 @@ use crate::model::{Signal, ValueRef, body};
 use crate::query::lang;
 use crate::receive::{loki, otlp_json};
 use crate::store;
+use crate::store::segment::measure::Bed;
+use crate::store::segment::{Logs, Spans};
 
 /// Figures of sealing, merging and reading log requests (encoded OTLP); files go to `dir`.
 pub fn measure_log_segments(bodies: &[Bytes], dir: &Path) -> String {
@@ -21,6 +23,87 @@ pub fn measure_log_segments(bodies: &[Bytes], dir: &Path) -> String {
 /// As [`measure_log_segments`], for span requests.
 pub fn measure_span_segments(bodies: &[Bytes], dir: &Path) -> String {
     crate::store::segment::measure::spans(bodies, dir)
+}
+
+/// Segments of both signals made of recorded requests, for benches of one step each.
+#[derive(Debug)]
+pub struct Beds {
+    logs: Bed<Logs>,
+    spans: Bed<Spans>,
+}
+
+impl Beds {
+    /// Seals, merges and rewrites encoded requests once; files go to `dir`.
+    pub fn new(logs: Vec<Bytes>, traces: Vec<Bytes>, dir: &Path) -> Beds {
+        let (of_logs, of_spans) = (dir.join("logs"), dir.join("spans"));
+        for dir in [&of_logs, &of_spans] {
+            std::fs::create_dir(dir).expect("an empty directory");
+        }
+        Beds {
+            logs: Bed::<Logs>::new(logs, &of_logs),
+            spans: Bed::<Spans>::new(traces, &of_spans),
+        }
+    }
+
+    /// Log records and spans in all heads.
+    pub fn records(&self) -> (usize, usize) {
+        (self.logs.rows(), self.spans.rows())
+    }
+
+    /// Log records and spans of the first head.
+    pub fn head_records(&self) -> (usize, usize) {
+        (self.logs.head_rows(), self.spans.head_rows())
+    }
+
+    /// Seals the first head; the number of segments.
+    pub fn logs_seal(&self) -> usize {
+        self.logs.seal()
+    }
+
+    /// Merges all fresh segments by copying; the bytes.
+    pub fn logs_merge(&self) -> usize {
+        self.logs.merge()
+    }
+
+    /// Rewrites all fresh segments; the bytes.
+    pub fn logs_recode(&self) -> usize {
+        self.logs.recode()
+    }
+
+    /// Reads all columns; the records.
+    pub fn logs_read(&self) -> usize {
+        self.logs.read()
+    }
+
+    /// The records whose body has `text`, found by looking at each.
+    pub fn logs_search(&self, text: &str) -> usize {
+        self.logs.search(text)
+    }
+
+    /// As [`Beds::logs_seal`].
+    pub fn spans_seal(&self) -> usize {
+        self.spans.seal()
+    }
+
+    /// As [`Beds::logs_merge`].
+    pub fn spans_merge(&self) -> usize {
+        self.spans.merge()
+    }
+
+    /// As [`Beds::logs_recode`].
+    pub fn spans_recode(&self) -> usize {
+        self.spans.recode()
+    }
+
+    /// Spans of one trace, read from the rewritten segment.
+    pub fn trace(&self) -> usize {
+        self.spans.trace()
+    }
+
+    /// Spans of one trace, read from all fresh segments.
+    pub fn trace_fresh(&self) -> usize {
+        self.spans.trace_fresh()
+    }
 }
 
 /// A decoder of foreign bytes. `None`: refused.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use super::command::Stop;
 use crate::config::{Settings, User};
@@ -42,7 +43,7 @@ impl Storage {
         let sealer = thread("sealer", move || sealer.run())?;
         let keeper = thread("keeper", {
             let clock = clock.clone();
-            move || keeper.run(|| clock.now())
+            move || keeper.run(|| clock.now(), Box::new(thread_time))
         })?;
         let (clock, metrics, sources) = (clock.clone(), metrics.clone(), sources.clone());
         let (door, writer) = Door::open(
@@ -72,6 +73,12 @@ impl Storage {
             }
         }
     }
+}
+
+/// CPU time of the calling thread.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Stop> {

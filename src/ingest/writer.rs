@@ -172,9 +172,10 @@ fn refusal(error: &StoreError) -> Refusal {
         | StoreError::Corrupt { .. }
         | StoreError::Newer { .. }
         | StoreError::Locked { .. }
-        // Of deletions only.
+        // Of deletions and background work only.
         | StoreError::BadCondition(_)
         | StoreError::TooManyDeletions { .. }
+        | StoreError::Stopped
         | StoreError::Catalogue(_) => {
             tracing::error!(%error, "ingest stops, a write failed");
             Refusal::Poisoned

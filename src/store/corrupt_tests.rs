@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::disk::sim::{Dice, World};
 use super::fixture::{START, batch, config, numbers, sim};
 use super::*;
+use crate::model::time::NANOS_PER_DAY;
 use crate::model::{Signal, TimeRange};
 
 /// Cases of an ordinary run; the long run sets `CORRUPT_CASES`.
@@ -15,8 +16,9 @@ const CASES: u64 = 300;
 const REQUESTS: u64 = 24;
 const ROWS: u64 = 200;
 
-/// Segments of both signals, one of them merged, and a log with the rest.
-fn whole() -> Arc<World> {
+/// Segments of both signals, one of them merged, or (`recoded`) all of them rewritten as one, and a log
+/// with the rest.
+fn whole(recoded: bool) -> Arc<World> {
     let world = World::new();
     let mut store = open(config(), sim(&world), START).expect("an empty disk");
     for n in 0..REQUESTS {
@@ -31,6 +33,13 @@ fn whole() -> Arc<World> {
     }
     let round = store.keeper.maintain(START).expect("a good disk");
     assert_eq!(round.merged, 2);
+    if recoded {
+        let later = START.saturating_add(2 * NANOS_PER_DAY);
+        for _ in Signal::ALL {
+            let round = store.keeper.maintain(later).expect("a good disk");
+            assert_eq!(round.recoded, 1);
+        }
+    }
     store.writer.tick(START).expect("a good disk");
     store.writer.close().expect("a good disk");
     drop((store.store, store.sealer, store.keeper));
@@ -86,17 +95,18 @@ fn check(world: &Arc<World>, path: &Path) -> Result<(), String> {
 
 #[test]
 fn no_damage_panics_or_goes_unseen() {
-    let whole = whole();
-    let files: Vec<_> = whole
-        .files()
-        .into_iter()
-        .filter(|(path, bytes)| *bytes > 0 && !path.ends_with("lock"))
-        .collect();
+    let worlds = [false, true].map(whole);
+    let files = worlds.each_ref().map(|world| {
+        let files = world.files().into_iter();
+        let kept = files.filter(|(path, bytes)| *bytes > 0 && !path.ends_with("lock"));
+        kept.collect::<Vec<_>>()
+    });
     let wanted = std::env::var("CORRUPT_CASES").ok();
     let cases = wanted.and_then(|n| n.parse().ok()).unwrap_or(CASES);
     for case in 0..cases {
         let mut dice = Dice(case.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let world = whole.restart(1);
+        let kind = case as usize % worlds.len();
+        let (world, files) = (worlds[kind].restart(1), &files[kind]);
         let (path, bytes) = &files[dice.below(files.len() as u64) as usize];
         let how = damage(&world, path, *bytes, &mut dice);
         if let Err(broken) = check(&world, path) {

@@ -41,6 +41,8 @@ pub(crate) enum StoreError {
     BadCondition(String),
     /// More deletions asked for than are carried out at once.
     TooManyDeletions { pending: usize, max: usize },
+    /// Background work was told to stop; what it was about is as it was.
+    Stopped,
     /// redb refused.
     Catalogue(Box<redb::Error>),
 }
@@ -119,6 +121,7 @@ impl fmt::Display for StoreError {
                 f,
                 "{pending} deletions are not carried out yet, at most {max} may be: ask again when some are"
             ),
+            StoreError::Stopped => f.write_str("stopped before it was done"),
             StoreError::Catalogue(e) => write!(f, "cannot use catalog.redb: {e}"),
         }
     }

@@ -1,7 +1,11 @@
-//! The maintenance thread: forgets what is past retention, merges small segments. Never touches the
-//! head or the log. The catalogue forgets first, then files go; readers that hold them go on.
+//! The maintenance thread: forgets what is past retention, merges small segments and rewrites them for
+//! good. Never touches the head or the log. The catalogue forgets first, then files go; readers that
+//! hold them go on. Merging takes a tenth of a core at most and steps aside for the sealer; retention
+//! and deletions do not wait.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,10 +13,12 @@ use std::time::Duration;
 use super::catalogue::{Damaged, Edit, SegmentRow};
 use super::erase::Erased;
 use super::error::StoreError;
+use super::merge::{LEVEL_FINAL, Plan, Way};
+use super::pace::{Meter, Pace};
 use super::retention::{self, ClockGuard};
 use super::segments::{self, Segment};
 use super::shared::Shared;
-use super::{erase, hide, merge, sealer, templates};
+use super::{disk, erase, hide, merge, sealer, templates};
 use crate::model::{Signal, Timestamp};
 
 /// How often the keeper looks. Retention must give bytes back within 10 minutes, merges keep up
@@ -24,11 +30,13 @@ const KEEPER_INTERVAL: Duration = Duration::from_secs(5);
 const ERASE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Segments looked at, and segments rewritten, for deletions in one round: retention and merges get
-/// their turn. Rewriting takes 2-4 s of a core per million records.
+/// their turn. Rewriting takes 1.5-3 s of a core per million records (reading, encoding as requests,
+/// sealing: the sum of those figures, not measured as one).
 const SCANNED_PER_ROUND: usize = 64;
 const ERASED_PER_ROUND: usize = 4;
 
-/// Merges in one round, so that retention gets its turn under full load.
+/// Merges in one round, so that retention gets its turn under full load. One that rewrites ends its
+/// round: 1 M rows take half a minute at this pace, and at most five while ingest never stops.
 const MERGES_PER_ROUND: usize = 64;
 
 /// See the module.
@@ -38,6 +46,9 @@ pub(crate) struct Keeper {
     guard: ClockGuard,
     /// Segments with a damaged block: served as far as they can be read, never rewritten.
     unmergeable: BTreeSet<u64>,
+    /// Segments that would take too much memory to be rewritten. Kept as they are.
+    too_large: BTreeSet<u64>,
+    pace: Pace,
 }
 
 /// What one round has done.
@@ -45,6 +56,8 @@ pub(crate) struct Keeper {
 pub(crate) struct Round {
     pub(crate) dropped: usize,
     pub(crate) merged: usize,
+    /// Segments written anew, of one or several.
+    pub(crate) recoded: usize,
     /// Segments rewritten for deletions.
     pub(crate) erased: usize,
 }
@@ -55,11 +68,14 @@ impl Keeper {
             shared,
             guard: ClockGuard::new(clock),
             unmergeable: BTreeSet::new(),
+            too_large: BTreeSet::new(),
+            pace: Pace::full(),
         }
     }
 
-    /// Works until the store closes or is poisoned.
-    pub(crate) fn run(mut self, clock: impl Fn() -> Timestamp) {
+    /// Works until the store closes or is poisoned. `meter` gives the CPU time of the calling thread.
+    pub(crate) fn run(mut self, clock: impl Fn() -> Timestamp, meter: Meter) {
+        self.pace = Pace::new(meter);
         while !self.shared.is_closed() && !self.shared.is_poisoned() {
             if let Err(error) = self.maintain(clock()) {
                 tracing::warn!(%error, "maintenance not finished");
@@ -92,23 +108,59 @@ impl Keeper {
         let mut round = Round {
             dropped: self.retain(now)?,
             erased: self.erase(now)?,
-            merged: 0,
+            ..Round::default()
         };
-        while round.merged < MERGES_PER_ROUND && !self.shared.is_closed() {
+        self.pace.forgive();
+        while round.merged < MERGES_PER_ROUND && round.recoded == 0 && !self.shared.is_closed() {
             let rows = self.rows();
             let rules = self.shared.live().rules.clone();
             // What is to be rewritten is not copied before.
             let is_mergeable = |row: &SegmentRow| {
-                !self.unmergeable.contains(&row.id) && !rules.iter().any(|rule| rule.applies(row))
+                let kept = [&self.unmergeable, &self.too_large];
+                !kept.iter().any(|ids| ids.contains(&row.id))
+                    && !rules.iter().any(|rule| rule.applies(row))
             };
-            let Some(ids) = merge::plan(&rows, now, is_mergeable) else {
+            let Some(plan) = merge::plan(&rows, now, is_mergeable) else {
                 break;
             };
-            self.merge(&ids)?;
-            round.merged += 1;
+            // Heads that wait need memory and the core, deletions the next round; this can wait longer.
+            let is_busy = self.shared.live().heads.sealing_bytes() > 0 || !rules.is_empty();
+            if plan.way == Way::Recode && is_busy {
+                break;
+            }
+            let hurry = merge::is_behind(&rows);
+            match self.merge(&plan, hurry) {
+                Ok(()) => {}
+                Err(StoreError::Stopped) => break,
+                Err(e) => return Err(e),
+            }
+            match plan.way {
+                Way::Copy => round.merged += 1,
+                Way::Recode => round.recoded += 1,
+            }
+            // For what came after its last pause.
+            if Keeper::pause(&self.shared, &mut self.pace, hurry).is_err() {
+                break;
+            }
         }
         templates::backfill(&self.shared)?;
         Ok(round)
+    }
+
+    /// What a merge does between two pieces of its work: rests, and lets the sealer go first.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when the store closes.
+    fn pause(shared: &Shared, pace: &mut Pace, hurry: bool) -> Result<(), StoreError> {
+        if hurry || shared.is_hurried() {
+            pace.forgive();
+        } else {
+            pace.rest(shared);
+        }
+        if shared.is_closed() || shared.is_poisoned() {
+            return Err(StoreError::Stopped);
+        }
+        Ok(())
     }
 
     /// Keeps what segments cache of their directories within its bound, newest segments first.
@@ -248,34 +300,46 @@ impl Keeper {
         Ok(erased)
     }
 
-    fn merge(&mut self, ids: &[u64]) -> Result<(), StoreError> {
-        let shared = &self.shared;
-        let list = shared.live().segments.clone();
-        let inputs: Vec<Arc<Segment>> = list
-            .list
-            .iter()
-            .filter(|segment| ids.contains(&segment.row.id))
-            .cloned()
-            .collect();
-        let mut row = inputs[0].row.clone();
-        row.id = shared.next_segment.fetch_add(1, Ordering::Relaxed);
-        row.level = inputs
-            .iter()
-            .map(|s| s.row.level)
-            .max()
-            .unwrap_or(0)
-            .saturating_add(1);
-        let cleared = inputs.iter().map(|segment| segment.row.cleared).min();
-        row.cleared = cleared.unwrap_or(0);
-        let path = shared.config.dir.join(row.path());
-        let written = sealer::write(shared, &path, |file| Ok(segments::merge(&inputs, file)));
-        let facts = match written? {
-            Ok(facts) => facts,
-            Err(StoreError::Corrupt { path, offset, what }) => {
-                let broken = StoreError::Corrupt { path, offset, what };
-                return self.set_aside(&inputs, &row, &broken);
+    /// The segments of a plan; of one that rewrites, as many as memory allows.
+    fn inputs(&mut self, plan: &Plan) -> Result<Vec<Arc<Segment>>, StoreError> {
+        let list = self.shared.live().segments.clone();
+        let planned = list.list.iter().filter(|s| plan.ids.contains(&s.row.id));
+        let mut inputs: Vec<Arc<Segment>> = planned.cloned().collect();
+        // What was rewritten before only joins others: it is left out first.
+        inputs.sort_by_key(|segment| (segment.row.level == LEVEL_FINAL, segment.row.id));
+        while plan.way == Way::Recode && !segments::footprint(&inputs)?.fits() {
+            let last = inputs.pop().expect("no segments fit");
+            if inputs.is_empty() {
+                self.too_large.insert(last.row.id);
+                break;
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn merge(&mut self, plan: &Plan, hurry: bool) -> Result<(), StoreError> {
+        let inputs = match self.inputs(plan) {
+            Ok(inputs) if inputs.is_empty() => return Ok(()),
+            Ok(inputs) => inputs,
+            Err(broken @ StoreError::Corrupt { .. }) => {
+                let list = self.shared.live().segments.clone();
+                let planned = list.list.iter().filter(|s| plan.ids.contains(&s.row.id));
+                let inputs: Vec<Arc<Segment>> = planned.cloned().collect();
+                return self.set_aside(&inputs, &broken);
             }
             Err(e) => return Err(e),
+        };
+        let mut row = self.output(&inputs, plan.way);
+        let shared = &self.shared;
+        let path = shared.config.dir.join(row.path());
+        let pace = &mut self.pace;
+        let mut pause = || Keeper::pause(shared, pace, hurry);
+        let written = sealer::write(shared, &path, |file| {
+            segments::merge(&inputs, plan.way, file, &mut pause).map_err(io::Error::other)
+        });
+        let facts = match written {
+            Ok(facts) => facts,
+            Err(e) => return self.unfinished(&inputs, &path, e),
         };
         row.rows = facts.rows;
         row.first = facts.first;
@@ -286,29 +350,75 @@ impl Keeper {
         let rows_in: u64 = inputs.iter().map(|segment| segment.row.rows).sum();
         assert_eq!(row.rows, rows_in, "a merge keeps every row");
         let merged = Arc::new(sealer::open(shared, row)?);
+        let ids: Vec<u64> = inputs.iter().map(|segment| segment.row.id).collect();
         shared.catalogue.apply(&Edit {
             insert: vec![merged.row.clone()],
-            remove: ids.to_vec(),
+            remove: ids.clone(),
             templates: segments::mined(std::slice::from_ref(&merged))?,
             ..Edit::default()
         })?;
         shared.publish(|live| {
             let segments = Arc::make_mut(&mut live.segments);
-            segments.remove(ids);
+            segments.remove(&ids);
             segments.insert(merged);
         });
         sealer::unlink(shared, inputs.iter().map(|segment| &segment.row))
+    }
+
+    /// The row of what a merge makes, but for what only its file tells.
+    fn output(&self, inputs: &[Arc<Segment>], way: Way) -> SegmentRow {
+        let levels = inputs.iter().map(|segment| segment.row.level);
+        let cleared = inputs.iter().map(|segment| segment.row.cleared).min();
+        SegmentRow {
+            id: self.shared.next_segment.fetch_add(1, Ordering::Relaxed),
+            level: match way {
+                Way::Copy => levels.max().unwrap_or(0).saturating_add(1),
+                Way::Recode => LEVEL_FINAL,
+            },
+            cleared: cleared.unwrap_or(0),
+            ..inputs[0].row.clone()
+        }
+    }
+
+    /// After a merge that has not come to its end: the inputs stay what they were.
+    fn unfinished(
+        &mut self,
+        inputs: &[Arc<Segment>],
+        path: &Path,
+        error: StoreError,
+    ) -> Result<(), StoreError> {
+        let StoreError::Io {
+            action,
+            path: at,
+            source,
+        } = error
+        else {
+            return Err(error);
+        };
+        match source.downcast::<StoreError>() {
+            Ok(why) => {
+                // Best effort: what stays is deleted at the next start.
+                let _gone = self.shared.disk.remove(&disk::tmp_path(path));
+                match why {
+                    StoreError::Corrupt { .. } => self.set_aside(inputs, &why),
+                    why => Err(why),
+                }
+            }
+            Err(source) => Err(StoreError::Io {
+                action,
+                path: at,
+                source,
+            }),
+        }
     }
 
     /// A damaged input: named in the catalogue so that answers say they are partial, and left alone.
     fn set_aside(
         &mut self,
         inputs: &[Arc<Segment>],
-        output: &SegmentRow,
         broken: &StoreError,
     ) -> Result<(), StoreError> {
         let shared = &self.shared;
-        sealer::unlink(shared, [output])?;
         let mut damaged = Vec::new();
         for input in inputs {
             let Err(error) = input.verify() else {
@@ -334,3 +444,7 @@ impl Keeper {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

@@ -28,6 +28,7 @@ mod keeper;
 mod merge;
 pub(crate) mod meta;
 mod open;
+mod pace;
 pub(crate) mod partition;
 mod prune;
 mod retention;

@@ -10,10 +10,13 @@ use super::disk::File;
 use super::error::StoreError;
 use super::head::Head;
 use super::hide::{self, Rule};
+use super::merge::Way;
 use super::partition::{Partition, RetentionClass};
 use super::prune::{LogPrune, SpanPrune};
 use super::rewrite;
-use super::segment::{self, LogBlock, LogSegment, Sealed, SegmentFacts, SpanBlock, SpanSegment};
+use super::segment::{
+    self, Footprint, LogBlock, LogSegment, Pause, Sealed, SegmentFacts, SpanBlock, SpanSegment,
+};
 use super::templates::{Gate, Mined, TemplateId};
 use super::unit::{LogUnit, SpanUnit, Unreadable};
 use crate::model::chunk::Chunk;
@@ -402,10 +405,23 @@ fn by_home<E: super::head::Entry + Copy>(
     sealed.collect()
 }
 
-/// Writes the records of several segments of one signal as one segment.
+/// What rewriting these segments as one takes.
+pub(super) fn footprint(inputs: &[Arc<Segment>]) -> Result<Footprint, StoreError> {
+    inputs.iter().try_fold(Footprint::default(), |sum, input| {
+        Ok(sum.with(match &input.data {
+            Data::Logs(segment) => segment.footprint()?,
+            Data::Traces(segment) => segment.footprint()?,
+        }))
+    })
+}
+
+/// Writes the records of several segments of one signal and project as one segment: their blocks as
+/// they are, or all of it anew.
 pub(super) fn merge(
     inputs: &[Arc<Segment>],
+    way: Way,
     out: &mut impl std::io::Write,
+    pause: Pause<'_>,
 ) -> Result<SegmentFacts, StoreError> {
     let (mut logs, mut traces) = (Vec::new(), Vec::new());
     for input in inputs {
@@ -414,9 +430,11 @@ pub(super) fn merge(
             Data::Traces(segment) => traces.push(segment.clone()),
         }
     }
-    if traces.is_empty() {
-        segment::merge(&logs, out)
-    } else {
-        segment::merge(&traces, out)
+    let project = inputs[0].row.project;
+    match (way, traces.is_empty()) {
+        (Way::Copy, true) => segment::merge(&logs, out, pause),
+        (Way::Copy, false) => segment::merge(&traces, out, pause),
+        (Way::Recode, true) => segment::recode_logs(&logs, project, out, pause),
+        (Way::Recode, false) => segment::recode_spans(&traces, project, out, pause),
     }
 }

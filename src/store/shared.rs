@@ -66,6 +66,10 @@ pub(super) struct Shared {
     _lock: Lock,
 }
 
+/// How long one rest of the keeper is drawn out for the sealer at most: merging goes on under endless
+/// load.
+const YIELD_MAX: Duration = Duration::from_millis(250);
+
 /// `Shared::full_at` when the disk has room.
 const NOT_FULL: u64 = u64::MAX;
 
@@ -344,6 +348,27 @@ impl Shared {
             .expect("nothing panics while it holds the lock")
             .0;
         live.hurry = false;
+    }
+
+    /// Waits out a rest of the keeper, and then until no head is to be sealed, so that the core is left
+    /// to ingest; not when the store closes or a deletion comes in.
+    pub(super) fn rest(&self, rest: Duration) {
+        let is_free = |live: &Live| live.hurry || self.is_closed();
+        let waited = self
+            .changed
+            .wait_timeout_while(self.live(), rest, |live| !is_free(live));
+        let live = waited.expect("nothing panics while it holds the lock").0;
+        let _waited = self
+            .changed
+            .wait_timeout_while(live, YIELD_MAX, |live| {
+                live.heads.sealing_bytes() > 0 && !is_free(live)
+            })
+            .expect("nothing panics while it holds the lock");
+    }
+
+    /// Whether the keeper is awaited: it works without rests then.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.live().hurry
     }
 
     /// Replaces part of what readers see, in one step.

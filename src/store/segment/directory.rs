@@ -94,6 +94,13 @@ impl<F: Format> Directory<F> {
             + self.services.iter().map(|s| s.len() + 16).sum::<usize>()
     }
 
+    /// Memory of the dictionaries of all parts, once they are read: eight times what they have in the
+    /// file.
+    pub(crate) fn dictionary_bytes(&self) -> u64 {
+        let stored = self.parts.iter().map(|part| part.dictionary_len);
+        8 * stored.sum::<u64>()
+    }
+
     pub(crate) fn put(&self, encoder: &mut Encoder, out: &mut Vec<u8>) {
         let counts = [
             self.blocks.len(),

@@ -13,13 +13,19 @@ use crate::store::disk::Disk;
 use crate::store::partition::{Partition, RetentionClass, Span};
 use crate::store::{LogColumns, LogPrune, SpanColumns, SpanPrune, StoreError};
 
-use super::{Format, Logs, Sealed, Segment, Spans, merge, seal_logs, seal_spans};
+use super::{
+    Format, Logs, Sealed, Segment, SegmentFacts, Spans, merge, recode_logs, recode_spans,
+    seal_logs, seal_spans,
+};
 
 /// Requests sealed at once: about 32 k records of the corpora.
 const HEAD_REQUESTS: usize = 40;
 
 /// Segments merged into one.
 const MERGE_WIDTH: usize = 8;
+
+/// Merged segments rewritten as one.
+const RECODE_WIDTHS: [usize; 2] = [1, 4];
 
 /// Seals, writes, merges and reads the log requests in `bodies`; files go to `dir`.
 pub(crate) fn logs(bodies: &[Bytes], dir: &Path) -> String {
@@ -38,7 +44,10 @@ pub(crate) fn logs(bodies: &[Bytes], dir: &Path) -> String {
             Ok(n + block.rows())
         })
     };
-    measure(bodies, dir, seal, read)
+    let recode = |inputs: &[Segment<Logs>], out: &mut Vec<u8>| {
+        recode_logs(inputs, ProjectId::DEFAULT, out, &mut || Ok(()))
+    };
+    measure(bodies, dir, seal, read, recode)
 }
 
 /// As [`logs`], for span requests.
@@ -58,7 +67,10 @@ pub(crate) fn spans(bodies: &[Bytes], dir: &Path) -> String {
             Ok(n + block.rows())
         })
     };
-    measure(bodies, dir, seal, read)
+    let recode = |inputs: &[Segment<Spans>], out: &mut Vec<u8>| {
+        recode_spans(inputs, ProjectId::DEFAULT, out, &mut || Ok(()))
+    };
+    measure(bodies, dir, seal, read, recode)
 }
 
 /// CPU time of this thread, as Linux counts it: the machine that measures is never idle.
@@ -85,6 +97,7 @@ fn measure<F: Format>(
     dir: &Path,
     seal: impl Fn(&[Bytes]) -> (Vec<Sealed>, f64),
     read: impl Fn(&Segment<F>) -> Result<usize, StoreError>,
+    recode: impl Fn(&[Segment<F>], &mut Vec<u8>) -> Result<SegmentFacts, StoreError>,
 ) -> String {
     let (mut segments, mut seal_s) = (Vec::new(), 0.0);
     for bodies in bodies.chunks(HEAD_REQUESTS) {
@@ -102,7 +115,7 @@ fn measure<F: Format>(
         .enumerate()
         .map(|(number, inputs)| {
             let mut bytes = Vec::new();
-            merge(inputs, &mut bytes).expect("just sealed");
+            merge(inputs, &mut bytes, &mut || Ok(())).expect("just sealed");
             open(dir, &format!("m{number}.seg"), &bytes)
         })
         .collect();
@@ -114,9 +127,34 @@ fn measure<F: Format>(
         .sum();
     let read_s = cpu_seconds() - start;
     let per_million = |seconds: f64| seconds * 1e6 / n as f64;
+    let mut text = String::new();
+    for width in RECODE_WIDTHS {
+        let start = cpu_seconds();
+        let recoded = merged.chunks(width).enumerate().map(|(number, inputs)| {
+            let mut bytes = Vec::new();
+            recode(inputs, &mut bytes).expect("just merged");
+            open(dir, &format!("r{width}-{number}.seg"), &bytes)
+        });
+        let recoded: Vec<Segment<F>> = recoded.collect();
+        let recode_s = cpu_seconds() - start;
+        let start = cpu_seconds();
+        let read = recoded
+            .iter()
+            .map(|segment| read(segment).expect("just written"));
+        assert_eq!(read.sum::<usize>(), n);
+        let read_s = cpu_seconds() - start;
+        let _ = writeln!(
+            text,
+            "rewritten {} at a time: {:.2} CPU s per 1M, read {:.2}: {}",
+            n / recoded.len(),
+            per_million(recode_s),
+            per_million(read_s),
+            Sizes::of(&recoded)
+        );
+    }
     format!(
         "{n} rows\nseal {:.2} CPU s per 1M (decoding once more included)\n\
-         merge {:.2} CPU s per 1M\nread all columns {:.2} CPU s per 1M\nfresh: {fresh}\nmerged: {}\n",
+         merge {:.2} CPU s per 1M\nread all columns {:.2} CPU s per 1M\nfresh: {fresh}\nmerged: {}\n{text}",
         per_million(seal_s),
         per_million(merge_s),
         per_million(read_s),
@@ -181,5 +219,164 @@ impl Sizes {
 impl std::fmt::Display for Sizes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Segments of a corpus for benches of one step each.
+#[derive(Debug)]
+pub(crate) struct Bed<F: Format> {
+    bodies: Vec<Bytes>,
+    fresh: Vec<Segment<F>>,
+    recoded: Segment<F>,
+}
+
+impl Bed<Logs> {
+    pub(crate) fn new(bodies: Vec<Bytes>, dir: &Path) -> Bed<Logs> {
+        Bed::of(
+            bodies,
+            dir,
+            Bed::<Logs>::seal_bodies,
+            Bed::<Logs>::recode_segments,
+        )
+    }
+
+    fn seal_bodies(bodies: &[Bytes]) -> Vec<Sealed> {
+        let chunk = |body| Arc::new(LogChunk::parse(request(body)).expect("a corpus is sound"));
+        seal_logs(&bodies.iter().map(chunk).collect::<Vec<_>>(), one_day)
+    }
+
+    fn recode_segments(inputs: &[Segment<Logs>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        recode_logs(inputs, ProjectId::DEFAULT, &mut out, &mut || Ok(())).expect("just sealed");
+        out
+    }
+
+    pub(crate) fn seal(&self) -> usize {
+        Bed::<Logs>::seal_bodies(&self.bodies[..HEAD_REQUESTS.min(self.bodies.len())]).len()
+    }
+
+    pub(crate) fn recode(&self) -> usize {
+        Bed::<Logs>::recode_segments(&self.fresh).len()
+    }
+
+    /// All records with all columns.
+    pub(crate) fn read(&self) -> usize {
+        let (mut n, any) = (0, LogPrune::default());
+        for block in self.recoded.blocks(TimeRange::ALL, &any).expect("whole") {
+            let read = block.for_each(LogColumns::ALL, &mut |_| {
+                n += 1;
+                ControlFlow::Continue(())
+            });
+            read.expect("whole");
+        }
+        n
+    }
+
+    /// The records whose body has `text`.
+    pub(crate) fn search(&self, text: &str) -> usize {
+        let mut n = 0;
+        let any = LogPrune::default();
+        for block in self.recoded.blocks(TimeRange::ALL, &any).expect("whole") {
+            let read = block.for_each(LogColumns::BODY, &mut |log| {
+                n += usize::from(log.body.as_str().is_some_and(|body| body.contains(text)));
+                ControlFlow::Continue(())
+            });
+            read.expect("whole");
+        }
+        n
+    }
+}
+
+impl Bed<Spans> {
+    pub(crate) fn new(bodies: Vec<Bytes>, dir: &Path) -> Bed<Spans> {
+        Bed::of(
+            bodies,
+            dir,
+            Bed::<Spans>::seal_bodies,
+            Bed::<Spans>::recode_segments,
+        )
+    }
+
+    fn seal_bodies(bodies: &[Bytes]) -> Vec<Sealed> {
+        let chunk = |body| Arc::new(SpanChunk::parse(request(body)).expect("a corpus is sound"));
+        seal_spans(&bodies.iter().map(chunk).collect::<Vec<_>>(), one_day)
+    }
+
+    fn recode_segments(inputs: &[Segment<Spans>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        recode_spans(inputs, ProjectId::DEFAULT, &mut out, &mut || Ok(())).expect("just sealed");
+        out
+    }
+
+    pub(crate) fn seal(&self) -> usize {
+        Bed::<Spans>::seal_bodies(&self.bodies[..HEAD_REQUESTS.min(self.bodies.len())]).len()
+    }
+
+    pub(crate) fn recode(&self) -> usize {
+        Bed::<Spans>::recode_segments(&self.fresh).len()
+    }
+
+    /// All spans of the middle trace by id, from a rewritten segment.
+    pub(crate) fn trace(&self) -> usize {
+        Bed::<Spans>::trace_in(std::slice::from_ref(&self.recoded))
+    }
+
+    /// As [`Bed::trace`], from fresh segments.
+    pub(crate) fn trace_fresh(&self) -> usize {
+        Bed::<Spans>::trace_in(&self.fresh)
+    }
+
+    fn trace_in(segments: &[Segment<Spans>]) -> usize {
+        let table = segments[0].summaries().expect("whole");
+        let id = table.rows[table.rows.len() / 2].trace_id;
+        let prune = SpanPrune {
+            trace_id: Some(id),
+            ..SpanPrune::default()
+        };
+        let mut n = 0;
+        for segment in segments {
+            for block in segment.blocks(TimeRange::ALL, &prune).expect("whole") {
+                let read = block.for_each(SpanColumns::ALL, &mut |span| {
+                    n += usize::from(span.trace_id == id);
+                    ControlFlow::Continue(())
+                });
+                read.expect("whole");
+            }
+        }
+        n
+    }
+}
+
+impl<F: Format> Bed<F> {
+    pub(crate) fn rows(&self) -> usize {
+        self.recoded.facts().rows as usize
+    }
+
+    pub(crate) fn head_rows(&self) -> usize {
+        self.fresh[0].facts().rows as usize
+    }
+
+    fn of(
+        bodies: Vec<Bytes>,
+        dir: &Path,
+        seal: impl Fn(&[Bytes]) -> Vec<Sealed>,
+        recode: impl Fn(&[Segment<F>]) -> Vec<u8>,
+    ) -> Bed<F> {
+        let sealed = bodies.chunks(HEAD_REQUESTS).flat_map(seal).enumerate();
+        let fresh: Vec<Segment<F>> = sealed
+            .map(|(number, sealed)| open(dir, &format!("b{number}.seg"), &sealed.bytes))
+            .collect();
+        let recoded = open(dir, "recoded.seg", &recode(&fresh));
+        Bed {
+            bodies,
+            fresh,
+            recoded,
+        }
+    }
+
+    pub(crate) fn merge(&self) -> usize {
+        let mut out = Vec::new();
+        merge(&self.fresh, &mut out, &mut || Ok(())).expect("just sealed");
+        out.len()
     }
 }

@@ -12,7 +12,7 @@ use super::directory::{Block, Directory, Part};
 use super::file::{Frame, HEADER_BYTES, Output, SegmentFacts, Tag};
 use super::interner::Interner;
 use super::tokens::{self, Token};
-use super::{Format, Loaded, Segment};
+use super::{Format, Loaded, Pause, Segment};
 
 /// Bytes copied at once.
 const COPY_BYTES: u64 = 1 << 20;
@@ -29,11 +29,12 @@ struct Input<'s, F: Format> {
 /// Writes the union of `inputs` to `out`.
 ///
 /// # Errors
-/// An input is damaged (nothing of `out` may be used then), or `out` cannot be written, which is
-/// reported as `Io` of the first input's path.
+/// An input is damaged (nothing of `out` may be used then), `pause` ends it, or `out` cannot be written,
+/// which is reported as `Io` of the first input's path.
 pub(crate) fn merge<F: Format>(
     inputs: &[Segment<F>],
     out: &mut impl Write,
+    pause: Pause<'_>,
 ) -> Result<SegmentFacts, StoreError> {
     let path = inputs.first().map_or_else(Default::default, |segment| {
         segment.frame().path().to_owned()
@@ -54,13 +55,13 @@ pub(crate) fn merge<F: Format>(
         };
         facts.absorb(&segment.facts());
         let shift = output.offset();
-        copy_data(segment.frame(), &mut output)?;
+        copy_data(segment.frame(), &mut output, pause)?;
         input.append_to(&mut directory, &mut services, shift)?;
         opened.push(input);
     }
     directory.services = services.texts();
     let mut table = Vec::new();
-    directory.token_starts = merge_tokens(&opened, &mut table)?;
+    directory.token_starts = merge_tokens(&opened, &mut table, pause)?;
     let mut section = Vec::new();
     directory.put(&mut Encoder::default(), &mut section);
     io(output.section(Tag::Tokens, false, &table))?;
@@ -72,9 +73,14 @@ pub(crate) fn merge<F: Format>(
 }
 
 /// Copies everything between header and sections.
-fn copy_data<W: Write>(frame: &Frame, output: &mut Output<'_, W>) -> Result<(), StoreError> {
+fn copy_data<W: Write>(
+    frame: &Frame,
+    output: &mut Output<'_, W>,
+    pause: Pause<'_>,
+) -> Result<(), StoreError> {
     let (mut offset, end) = (HEADER_BYTES, frame.data_end());
     while offset < end {
+        pause()?;
         let bytes = frame.read(offset, COPY_BYTES.min(end - offset))?;
         offset += bytes.len() as u64;
         output
@@ -169,6 +175,7 @@ impl<F: Format> Input<'_, F> {
 fn merge_tokens<F: Format>(
     inputs: &[Input<'_, F>],
     table: &mut Vec<u8>,
+    pause: Pause<'_>,
 ) -> Result<Vec<u64>, StoreError> {
     let n_bytes: u64 = inputs
         .iter()
@@ -184,6 +191,7 @@ fn merge_tokens<F: Format>(
     let n_buckets = tokens::n_buckets(n_bytes as usize).max(n_ranges);
     let (mut starts, mut tokens) = (vec![0], Vec::new());
     for range in 0..n_ranges {
+        pause()?;
         tokens.clear();
         for input in inputs {
             input.tokens(range, n_ranges, &mut tokens)?;

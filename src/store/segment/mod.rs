@@ -14,6 +14,7 @@ pub(super) mod cursor;
 mod dictionary;
 mod directory;
 mod file;
+mod footprint;
 mod interner;
 mod known;
 mod logs;
@@ -45,15 +46,30 @@ use directory::{Block, Directory};
 use file::{Frame, Tag};
 
 pub(crate) use file::SegmentFacts;
+pub(crate) use footprint::Footprint;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::Logs;
 pub(crate) use logs::{
-    LogBlock, LogSegment, SeenPattern, Word, seal as seal_logs, seal_gated, template_of,
+    LogBlock, LogSegment, SeenPattern, Word, recode as recode_logs, seal as seal_logs, seal_gated,
+    template_of,
 };
 pub(crate) use merge::merge;
 #[cfg(feature = "internals")]
 pub(crate) use spans::Spans;
-pub(crate) use spans::{SpanBlock, SpanSegment, seal as seal_spans};
+pub(crate) use spans::{SpanBlock, SpanSegment, recode as recode_spans, seal as seal_spans};
+
+/// How much work is put into few bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Grade {
+    /// Sealed while records come in, and merged by copying.
+    #[default]
+    Fresh,
+    /// Rewritten once, when nothing more is expected to come.
+    Final,
+}
+
+/// Called now and then by what takes long; an error ends it.
+pub(crate) type Pause<'p> = &'p mut dyn FnMut() -> Result<(), StoreError>;
 
 /// A segment that sealing made, not yet in a file.
 #[derive(Debug)]

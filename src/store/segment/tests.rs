@@ -224,7 +224,7 @@ fn files_of_format_1_are_read() {
     assert_eq!(expected.len(), 60);
     assert_eq!(read_logs(&old).expect("format 1 stays readable"), expected);
     let mut bytes = Vec::new();
-    merge(&[old, new], &mut bytes).expect("format 1 merges with format 2");
+    merge(&[old, new], &mut bytes, &mut || Ok(())).expect("format 1 merges with format 2");
     let both: LogSegment = files.open("both.seg", &bytes).expect("just merged");
     both.verify().expect("just merged");
     let twice: Vec<_> = expected
@@ -269,7 +269,7 @@ fn values_are_found_in_a_merge_of_both_formats() {
     };
     assert_eq!((n(&old, &absent), n(&new, &absent)), (60, 0));
     let mut bytes = Vec::new();
-    merge(&[new, old], &mut bytes).expect("both merge");
+    merge(&[new, old], &mut bytes, &mut || Ok(())).expect("both merge");
     let merged: SpanSegment = files.open("merged.seg", &bytes).expect("just merged");
     merged.verify().expect("just merged");
     assert_eq!(n(&merged, &absent), 60);

@@ -5,22 +5,27 @@ use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
 
+use super::Grade;
 use super::cursor::Damage;
 
 /// Level 1: higher ones save at most 2 % of fresh columns for 10-30 % more CPU.
-const LEVEL: i32 = 1;
+const LEVEL_FRESH: i32 = 1;
+
+/// Of what is rewritten once and then kept for weeks.
+const LEVEL_FINAL: i32 = 9;
 
 /// Bytes that one frame may unpack to. A block is cut at far fewer, unless one record alone is larger.
 pub(crate) const UNPACKED_BYTES_MAX: usize = 512 << 20;
 
 thread_local! {
-    static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::new(compressor());
+    static FRESH: RefCell<Compressor<'static>> = RefCell::new(compressor(LEVEL_FRESH));
+    static FINAL: RefCell<Compressor<'static>> = RefCell::new(compressor(LEVEL_FINAL));
     static DECOMPRESSOR: RefCell<Decompressor<'static>> =
         RefCell::new(Decompressor::new().expect("a zstd context needs only memory"));
 }
 
-fn compressor() -> Compressor<'static> {
-    let mut compressor = Compressor::new(LEVEL).expect("a zstd context needs only memory");
+fn compressor(level: i32) -> Compressor<'static> {
+    let mut compressor = Compressor::new(level).expect("a zstd context needs only memory");
     // The section around a frame has its length and checksum.
     for off in [
         compressor.include_contentsize(false),
@@ -34,11 +39,15 @@ fn compressor() -> Compressor<'static> {
 
 /// Appends `bytes` to `out`, compressed when that is smaller. Returns the stored length: equal to
 /// `bytes.len()` means stored as they are.
-pub(crate) fn pack(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+pub(crate) fn pack(bytes: &[u8], grade: Grade, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     if bytes.len() > 16 {
         out.resize(start + zstd::zstd_safe::compress_bound(bytes.len()), 0);
-        let packed = COMPRESSOR.with_borrow_mut(|zstd| {
+        let compressor = match grade {
+            Grade::Fresh => &FRESH,
+            Grade::Final => &FINAL,
+        };
+        let packed = compressor.with_borrow_mut(|zstd| {
             zstd.compress_to_buffer(bytes, &mut out[start..])
                 .expect("the buffer has zstd's own bound")
         });

@@ -15,7 +15,7 @@ mod tests;
 mod textual;
 
 use super::cursor::{Cursor, Damage};
-use super::zstd;
+use super::{Grade, zstd};
 use index::Index;
 pub(crate) use textual::push_hex;
 
@@ -26,6 +26,7 @@ pub(crate) const VALUES_MAX: usize = 1 << 24;
 /// Writes the columns of one family after another.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    grade: Grade,
     codes: Vec<u8>,
     text: Vec<u8>,
     bits: Vec<u8>,
@@ -109,6 +110,13 @@ impl Family {
 }
 
 impl Encoder {
+    pub(crate) fn new(grade: Grade) -> Encoder {
+        Encoder {
+            grade,
+            ..Encoder::default()
+        }
+    }
+
     /// Appends what was written since the last call to `out`.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Family {
         let start = out.len();
@@ -116,9 +124,9 @@ impl Encoder {
         let u32_of = |n: usize| u32::try_from(n).expect(fits);
         let family = Family {
             codes_raw: u32_of(self.codes.len()),
-            codes_len: u32_of(zstd::pack(&self.codes, out)),
+            codes_len: u32_of(zstd::pack(&self.codes, self.grade, out)),
             text_raw: u32_of(self.text.len()),
-            text_len: u32_of(zstd::pack(&self.text, out)),
+            text_len: u32_of(zstd::pack(&self.text, self.grade, out)),
             bits_len: u32_of(self.bits.len()),
             crc: 0,
         };

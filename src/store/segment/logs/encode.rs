@@ -1,15 +1,16 @@
 //! Writing log segments, block after block.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 
 use memchr::memmem;
 
-use crate::model::otlp::GroupView;
 use crate::model::record::{Lifted, severity_of};
-use crate::model::{LogView, ProjectId, Timestamp, TraceId, ValueRef, write};
+use crate::model::{
+    LogView, ProjectId, ResourceView, ScopeView, Timestamp, TraceId, ValueRef, write,
+};
 use crate::store::LogPrune;
 
-use super::super::Format;
 use super::super::column::{Encoder, ints, push_hex};
 use super::super::dictionary::DictionaryBuilder;
 use super::super::directory::{Block, Directory, Part};
@@ -18,6 +19,7 @@ use super::super::interner::Interner;
 use super::super::times::TimeColumn;
 use super::super::tokens::{self, Token};
 use super::super::values::{Groups, Layout, Slot, ValueRows};
+use super::super::{Format, Grade};
 use super::facts::{LogBlockFacts, Steps};
 use super::shape::{self, Kept, LogShape, Template};
 use super::template::{self, Variable};
@@ -44,7 +46,9 @@ pub(super) struct GroupNumbers {
 /// Writes one segment of one part. Records come block by block: by service, then by place in time.
 #[derive(Debug)]
 pub(super) struct LogWriter {
+    /// What was not yet drained, and how many bytes were.
     out: Vec<u8>,
+    drained: u64,
     directory: Directory<Logs>,
     dictionary: DictionaryBuilder<LogShape>,
     services: Interner,
@@ -87,32 +91,50 @@ struct Scratch {
 }
 
 impl LogWriter {
-    /// `traces` are the distinct trace ids of the records to come; best in order of first appearance
-    /// in time, which makes their numbers small steps.
-    pub(super) fn new(traces: &[TraceId]) -> LogWriter {
+    /// `traces` are the distinct trace ids of the records to come, in order of first appearance in time,
+    /// which makes their numbers small steps; others get numbers as they come.
+    pub(super) fn new(traces: &[TraceId], grade: Grade) -> LogWriter {
         let mut out = Vec::new();
         Output::start(&mut out, Logs::MAGIC).expect("writing to memory does not fail");
         let numbers = traces.iter().zip(1..);
         LogWriter {
             out,
+            drained: 0,
             directory: Directory::default(),
             dictionary: DictionaryBuilder::default(),
             services: Interner::default(),
             traces: numbers.map(|(id, number)| (*id, number)).collect(),
             trace_ids: traces.iter().flat_map(|id| id.0).collect(),
             tokens: Vec::new(),
-            encoder: Encoder::default(),
+            encoder: Encoder::new(grade),
             block: OpenBlock::default(),
             facts: SegmentFacts::default(),
         }
     }
 
+    /// Gives what was written so far to `out` and forgets it.
+    pub(super) fn drain(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.out)?;
+        self.drained += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn offset(&self) -> u64 {
+        self.drained + self.out.len() as u64
+    }
+
     /// Takes a resource and scope into the part.
-    pub(super) fn group(&mut self, project: ProjectId, group: &GroupView<'_>) -> GroupNumbers {
+    pub(super) fn group(
+        &mut self,
+        project: ProjectId,
+        resource: &ResourceView<'_>,
+        scope: &ScopeView<'_>,
+    ) -> GroupNumbers {
         GroupNumbers {
-            resource: self.dictionary.resource(project, &group.resource),
-            scope: self.dictionary.scope(&group.scope),
-            service: self.services.intern(group.resource.service().as_bytes()),
+            resource: self.dictionary.resource(project, resource),
+            scope: self.dictionary.scope(scope),
+            service: self.services.intern(resource.service().as_bytes()),
         }
     }
 
@@ -129,15 +151,25 @@ impl LogWriter {
         if !block.shapes.is_empty() && (full || block.service != group.service) {
             self.cut();
         }
-        let trace = log.trace_id.map_or(0, |id| self.traces[&id]);
+        let trace = log.trace_id.map_or(0, |id| self.trace(id));
         self.block.service = group.service;
         self.block.push_row(log, group, u64::from(trace));
         self.block
             .push_values(&mut self.dictionary, log, group.scope, variables);
     }
 
+    /// The number of a trace id.
+    fn trace(&mut self, id: TraceId) -> u32 {
+        let next = self.traces.len() as u32 + 1;
+        *self.traces.entry(id).or_insert_with(|| {
+            self.trace_ids.extend_from_slice(&id.0);
+            next
+        })
+    }
+
     /// Writes the open block.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
+        let offset = self.offset();
         let block = &mut self.block;
         let (Some(&first), Some(&last)) = (block.at.first(), block.at.last()) else {
             return;
@@ -153,7 +185,7 @@ impl LogWriter {
         block.add_tokens(number, &self.trace_ids, &mut self.tokens);
         self.directory.blocks.push(Block {
             part: 0,
-            offset: self.out.len() as u64,
+            offset,
             rows: block.at.len() as u32,
             first: Timestamp(first),
             last: Timestamp(last),
@@ -172,20 +204,19 @@ impl LogWriter {
     pub(super) fn finish(mut self, raw_bytes: u64) -> (Vec<u8>, SegmentFacts) {
         self.cut();
         let mut part = Part {
-            dictionary: self.out.len() as u64,
+            dictionary: self.offset(),
             ..Part::default()
         };
         self.dictionary.put(&mut self.encoder, &mut self.out);
-        part.dictionary_len = self.out.len() as u64 - part.dictionary;
-        part.traces = self.out.len() as u64;
+        part.dictionary_len = self.offset() - part.dictionary;
+        part.traces = self.offset();
         part.n_traces = (self.trace_ids.len() / 16) as u64;
         self.out.extend_from_slice(&self.trace_ids);
         let crc = crc32fast::hash(&self.trace_ids);
         self.out.extend_from_slice(&crc.to_le_bytes());
         self.directory.parts.push(part);
         self.directory.services = self.services.texts();
-        self.tokens.sort_unstable();
-        self.tokens.dedup();
+        tokens::sort(&mut self.tokens);
         let (mut table, mut directory) = (Vec::new(), Vec::new());
         self.directory.token_starts = tokens::put_table(&mut table, &self.tokens);
         self.directory.put(&mut self.encoder, &mut directory);
@@ -193,7 +224,7 @@ impl LogWriter {
             raw_bytes,
             ..self.facts
         };
-        let data_end = self.out.len() as u64;
+        let data_end = self.offset();
         let mut output = Output::resume(&mut self.out, data_end, Logs::MAGIC);
         let facts = output
             .section(Tag::Tokens, false, &table)

@@ -20,13 +20,62 @@ const TEXTS_MIN: u32 = 4;
 /// recorded corpora have at most 700.
 const TEMPLATES_MAX: usize = 1_365;
 
+/// Templates counted at once, where more than a head is: 4 MB. Past it those that were met only once or
+/// twice are forgotten and may be counted anew.
+const COUNTED_MAX: usize = 1 << 18;
+
+/// How often templates occur.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    counts: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+    template: Vec<u8>,
+}
+
+impl Census {
+    /// Names the template of a text with these variables.
+    pub(super) fn name(&mut self, text: &[u8], variables: &[Variable]) -> u64 {
+        self.template.clear();
+        template::put_template(&mut self.template, text, variables);
+        xxh3_64(&self.template)
+    }
+
+    /// As [`Census::name`], of a template itself.
+    pub(super) fn name_of(template: &str) -> u64 {
+        xxh3_64(template.as_bytes())
+    }
+
+    pub(super) fn add(&mut self, name: u64, texts: u32) {
+        let count = self.counts.entry(name).or_default();
+        *count = count.saturating_add(texts);
+        let mut rare = 1;
+        while self.counts.len() > COUNTED_MAX {
+            self.counts.retain(|_, count| *count > rare);
+            rare *= 2;
+        }
+    }
+
+    /// Forgets the templates that are too rare or too many.
+    pub(super) fn choose(&mut self) {
+        self.counts.retain(|_, count| *count >= TEXTS_MIN);
+        if self.counts.len() > TEMPLATES_MAX {
+            let mut counts: Vec<u32> = self.counts.values().copied().collect();
+            counts.sort_unstable_by(|a, b| b.cmp(a));
+            let least = counts[TEMPLATES_MAX];
+            self.counts.retain(|_, count| *count > least);
+        }
+    }
+
+    pub(super) fn has(&self, name: u64) -> bool {
+        self.counts.contains_key(&name)
+    }
+}
+
 /// The split texts of a head, in the order they were added.
 #[derive(Debug, Default)]
 pub(super) struct Miner {
     texts: Vec<Text>,
     variables: Vec<Variable>,
-    counts: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
-    template: Vec<u8>,
+    census: Census,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +90,9 @@ impl Miner {
     pub(super) fn add(&mut self, text: Option<&[u8]>) {
         let first = self.variables.len();
         let split = text.filter(|text| template::split(text, &mut self.variables));
-        let hash = split.map(|text| {
-            self.template.clear();
-            let variables = &self.variables[first..];
-            template::put_template(&mut self.template, text, variables);
-            xxh3_64(&self.template)
-        });
+        let hash = split.map(|text| self.census.name(text, &self.variables[first..]));
         if let Some(hash) = hash {
-            *self.counts.entry(hash).or_default() += 1;
+            self.census.add(hash, 1);
         }
         let first = first as u32;
         self.texts.push(Text { hash, first });
@@ -56,13 +100,7 @@ impl Miner {
 
     /// Forgets the templates that are too rare or too many.
     pub(super) fn choose(&mut self) {
-        self.counts.retain(|_, count| *count >= TEXTS_MIN);
-        if self.counts.len() > TEMPLATES_MAX {
-            let mut counts: Vec<u32> = self.counts.values().copied().collect();
-            counts.sort_unstable_by(|a, b| b.cmp(a));
-            let least = counts[TEMPLATES_MAX];
-            self.counts.retain(|_, count| *count > least);
-        }
+        self.census.choose();
     }
 
     /// The template of a text by its number, if it was split.
@@ -73,7 +111,7 @@ impl Miner {
     /// The variables of a text by its number, if its template was chosen.
     pub(super) fn variables(&self, number: usize) -> Option<&[Variable]> {
         let text = self.texts[number];
-        let chosen = self.counts.contains_key(&text.hash?);
+        let chosen = self.census.has(text.hash?);
         let next = self.texts.get(number + 1).map(|next| next.first as usize);
         let end = next.unwrap_or(self.variables.len());
         chosen.then(|| &self.variables[text.first as usize..end])

@@ -5,6 +5,7 @@ mod encode;
 mod facts;
 mod miner;
 mod needle;
+mod recode;
 mod seal;
 mod shape;
 mod template;
@@ -30,6 +31,7 @@ use super::{Format, Loaded, Segment};
 use facts::LogBlockFacts;
 use shape::LogShape;
 
+pub(crate) use recode::recode;
 pub(crate) use seal::{seal, seal_gated};
 pub(crate) use template::template_of;
 pub(crate) use templates::SeenPattern;

@@ -9,7 +9,7 @@ use crate::store::Partition;
 use crate::store::templates::TemplateId;
 
 use super::super::interner::Interner;
-use super::super::{Sealed, raw_bytes};
+use super::super::{Grade, Sealed, raw_bytes};
 use super::encode::{GroupNumbers, LogWriter};
 use super::miner::Miner;
 use super::template::Variable;
@@ -118,7 +118,7 @@ fn seal_partition(
     rows: &[Row],
     allows: Option<Allows<'_>>,
 ) -> Sealed {
-    let mut writer = LogWriter::new(&trace_ids(chunks, rows));
+    let mut writer = LogWriter::new(&trace_ids(chunks, rows), Grade::Fresh);
     let mut numbers: Vec<Vec<Option<GroupNumbers>>> = groups
         .iter()
         .map(|groups| vec![None; groups.len()])
@@ -130,7 +130,8 @@ fn seal_partition(
         let (chunk, groups) = (&chunks[at], &groups[at]);
         let entry = &chunk.entries[row.entry as usize];
         let group = *numbers[at][entry.group as usize].get_or_insert_with(|| {
-            writer.group(chunk.request.project, &groups[entry.group as usize])
+            let view = &groups[entry.group as usize];
+            writer.group(chunk.request.project, &view.resource, &view.scope)
         });
         let log = chunk.view(entry, groups, &mut scratch).expect(PARSED);
         let mut variables = texts.variables(at, row.entry);

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::super::random::{Files, MIDNIGHT, Random, day, log_request};
 use super::*;
 use crate::model::otlp::Scratch;
-use crate::model::{LogChunk, LogView, TraceId, write};
-use crate::store::segment::{Sealed, merge};
+use crate::model::{LogChunk, LogView, ProjectId, TraceId, write};
+use crate::store::segment::{Sealed, SegmentFacts, merge};
 
 /// Everything a view says, as text: NaN bits, empty and absent values told apart.
 fn render(log: &LogView<'_>) -> String {
@@ -85,22 +85,57 @@ fn check(seeds: &[u64], n: u64) {
     found.sort();
     assert_eq!(found, expected);
     let mut bytes = Vec::new();
-    let facts = merge(&segments, &mut bytes).expect("just sealed");
+    let facts = merge(&segments, &mut bytes, &mut || Ok(())).expect("just sealed");
     let merged: LogSegment = files.open("merged.seg", &bytes).expect("just merged");
     assert_eq!(merged.facts(), facts);
     merged.verify().expect("just merged");
     let again: LogSegment = {
         let mut bytes = Vec::new();
-        merge(&[merged.clone(), segments[0].clone()], &mut bytes).expect("merged segments merge");
+        merge(
+            &[merged.clone(), segments[0].clone()],
+            &mut bytes,
+            &mut || Ok(()),
+        )
+        .expect("merged segments merge");
         files.open("again.seg", &bytes).expect("just merged")
     };
     assert_eq!(again.facts().rows, facts.rows + segments[0].facts().rows);
     again.verify().expect("just merged");
+    let mut whole = vec![merged.clone()];
+    // Of copies and of fresh ones, and once more of itself.
+    for inputs in [vec![merged], segments] {
+        let name = format!("recoded{}.seg", whole.len());
+        let once = recoded(&files, &name, &inputs, facts);
+        whole.push(recoded(&files, &format!("again-{name}"), &[once], facts));
+    }
+    for segment in whole {
+        let found = of_blocks(&segment, &LogPrune::default());
+        assert_eq!(found.expect("just merged"), expected);
+        check_traces(&segment, &expected);
+    }
+}
+
+fn recoded(files: &Files, name: &str, inputs: &[LogSegment], facts: SegmentFacts) -> LogSegment {
+    let mut bytes = Vec::new();
+    let written = recode(inputs, ProjectId::DEFAULT, &mut bytes, &mut || Ok(()));
+    let segment: LogSegment = files.open(name, &bytes).expect("just written");
+    segment.verify().expect("just written");
+    assert_eq!(segment.facts(), written.expect("the inputs are whole"));
     assert_eq!(
-        of_blocks(&merged, &LogPrune::default()).expect("just merged"),
-        expected
+        segment
+            .loaded()
+            .expect("just written")
+            .directory
+            .parts
+            .len(),
+        1
     );
-    check_traces(&merged, &expected);
+    let (of, own) = (facts, segment.facts());
+    assert_eq!(
+        (own.rows, own.first, own.last, own.raw_bytes),
+        (of.rows, of.first, of.last, of.raw_bytes)
+    );
+    segment
 }
 
 /// Pruning by trace id leaves out blocks, never a record of the trace.

@@ -1,9 +1,10 @@
 //! Writing span segments, trace after trace.
 
+use std::io::{self, Write};
+
 use crate::model::summary::{RootSpan, SERVICES_MAX};
 use crate::model::{Timestamp, TraceId, TraceSummary};
 
-use super::super::Format;
 use super::super::column::{Encoder, ints, strings};
 use super::super::cursor::zigzag;
 use super::super::directory::{Block, Directory, Part};
@@ -11,9 +12,11 @@ use super::super::file::{Output, SegmentFacts, Tag};
 use super::super::times::TimeColumn;
 use super::super::tokens::{self, Token};
 use super::super::values::{Groups, Kind, Layout, Slot};
+use super::super::{Format, Grade};
 use super::rows::{PARSED, Row, Rows};
 use super::shape::SpanShape;
-use super::{BLOCK_BYTES_MAX, BLOCK_ROWS_MAX, SpanBlockFacts, Spans, red_section, summaries};
+use super::summaries::Pages;
+use super::{BLOCK_BYTES_MAX, SpanBlockFacts, Spans, block_rows_max, red_section};
 
 /// How a parent is told: there is none, by its id, or (from here on, zigzag) by how many rows it
 /// lies before its child.
@@ -21,16 +24,19 @@ pub(super) const PARENT_NONE: u64 = 0;
 pub(super) const PARENT_BY_ID: u64 = 1;
 pub(super) const PARENT_IN_BLOCK: u64 = 2;
 
-/// Writes one segment of one part. Traces come in the order of their ids.
+/// Writes one segment of one part. Traces come in the order of their ids. The rows of each call may be
+/// other ones once the block is cut, if they go on from those before.
 #[derive(Debug)]
-pub(super) struct SpanWriter<'r, 'c> {
-    rows: &'r Rows<'c>,
+pub(super) struct SpanWriter {
+    grade: Grade,
+    /// What was not yet drained, and how many bytes were.
     out: Vec<u8>,
+    drained: u64,
     directory: Directory<Spans>,
     tokens: Vec<Token>,
     encoder: Encoder,
     block: OpenBlock,
-    summaries: Vec<TraceSummary>,
+    summaries: Pages,
     facts: SegmentFacts,
 }
 
@@ -111,42 +117,57 @@ fn put_texts(numbers: &[u64], rows: &Rows<'_>, encoder: &mut Encoder) {
     strings::put_numbered(encoder, numbers, |number| rows.text(number), |_| {});
 }
 
-impl<'r, 'c> SpanWriter<'r, 'c> {
-    pub(super) fn new(rows: &'r Rows<'c>) -> SpanWriter<'r, 'c> {
+impl SpanWriter {
+    pub(super) fn new(grade: Grade) -> SpanWriter {
         let mut out = Vec::new();
         Output::start(&mut out, Spans::MAGIC).expect("writing to memory does not fail");
         SpanWriter {
-            rows,
+            grade,
             out,
+            drained: 0,
             directory: Directory::default(),
             tokens: Vec::new(),
-            encoder: Encoder::default(),
+            encoder: Encoder::new(grade),
             block: OpenBlock::default(),
-            summaries: Vec::new(),
+            summaries: Pages::default(),
             facts: SegmentFacts::default(),
         }
     }
 
+    /// Gives what was written so far to `out` and forgets it.
+    pub(super) fn drain(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.out)?;
+        self.drained += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn offset(&self) -> u64 {
+        self.drained + self.out.len() as u64
+    }
+
     /// Adds the spans of a trace, in order of place; it stays in one block if it fits.
-    pub(super) fn trace(&mut self, rows: &[u32]) {
-        if self.block.rows.len() + rows.len() > BLOCK_ROWS_MAX {
-            self.cut();
+    pub(super) fn trace(&mut self, rows: &Rows<'_>, trace: &[u32]) {
+        let rows_max = block_rows_max(self.grade);
+        if self.block.rows.len() + trace.len() > rows_max {
+            self.cut(rows);
         }
-        self.summaries.push(summary(self.rows, rows));
-        for row in rows {
-            let full = self.block.rows.len() >= BLOCK_ROWS_MAX;
+        self.summaries.push(&mut self.encoder, summary(rows, trace));
+        for row in trace {
+            let full = self.block.rows.len() >= rows_max;
             if full || self.block.n_bytes >= BLOCK_BYTES_MAX {
-                self.cut();
+                self.cut(rows);
             }
             self.block.rows.push(*row);
-            self.block.n_bytes += self.rows.rows[*row as usize].n_bytes as usize;
+            self.block.n_bytes += rows.rows[*row as usize].n_bytes as usize;
         }
     }
 
     /// Writes the open block.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self, rows: &Rows<'_>) {
+        let offset = self.offset();
         let block = &mut self.block;
-        block.gather(self.rows);
+        block.gather(rows);
         let (Some(&first), Some(&last)) = (block.at.iter().min(), block.at.iter().max()) else {
             return;
         };
@@ -168,12 +189,12 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
         };
         let ids = block.traces.iter().map(|id| tokens::hash(&id.0));
         self.tokens.extend(ids.map(token));
-        block.each_group_token(self.rows, |hash| self.tokens.push(token(hash)));
+        block.each_group_token(rows, |hash| self.tokens.push(token(hash)));
         block.services.sort_unstable();
         block.services.dedup();
         self.directory.blocks.push(Block {
             part: 0,
-            offset: self.out.len() as u64,
+            offset,
             rows: block.at.len() as u32,
             first,
             last,
@@ -185,7 +206,7 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
             },
         });
         block.write(
-            self.rows,
+            rows,
             &mut self.encoder,
             &mut self.out,
             &mut self.directory,
@@ -195,19 +216,19 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
     }
 
     /// Writes what is left and the sections; returns the file.
-    pub(super) fn finish(mut self, raw_bytes: u64) -> (Vec<u8>, SegmentFacts) {
-        self.cut();
+    pub(super) fn finish(mut self, rows: &Rows<'_>, raw_bytes: u64) -> (Vec<u8>, SegmentFacts) {
+        self.cut(rows);
         let mut part = Part {
-            dictionary: self.out.len() as u64,
+            dictionary: self.offset(),
             ..Part::default()
         };
-        self.rows.dictionary.put(&mut self.encoder, &mut self.out);
-        part.dictionary_len = self.out.len() as u64 - part.dictionary;
-        part.traces = self.out.len() as u64;
+        rows.dictionary.put(&mut self.encoder, &mut self.out);
+        part.dictionary_len = self.offset() - part.dictionary;
+        part.traces = self.offset();
         self.out
             .extend_from_slice(&crc32fast::hash(&[]).to_le_bytes());
         self.directory.parts.push(part);
-        self.directory.services = self.rows.services.texts();
+        self.directory.services = rows.services.texts();
         self.tokens.push(Token {
             hash: tokens::of_values(),
             block: 0,
@@ -216,17 +237,17 @@ impl<'r, 'c> SpanWriter<'r, 'c> {
         let (mut table, mut directory) = (Vec::new(), Vec::new());
         self.directory.token_starts = tokens::put_table(&mut table, &self.tokens);
         self.directory.put(&mut self.encoder, &mut directory);
-        let summaries = summaries::section(&mut self.encoder, &self.summaries);
+        let data_end = self.offset();
+        let summaries = self.summaries.section(&mut self.encoder);
         let facts = SegmentFacts {
             raw_bytes,
             ..self.facts
         };
-        let data_end = self.out.len() as u64;
         let mut output = Output::resume(&mut self.out, data_end, Spans::MAGIC);
         let facts = output
             .section(Tag::Tokens, false, &table)
             .and_then(|()| output.section(Tag::Summaries, false, &summaries))
-            .and_then(|()| output.section(Tag::Red, false, &red_section(&self.rows.red)))
+            .and_then(|()| output.section(Tag::Red, false, &red_section(&rows.red)))
             .and_then(|()| output.section(Tag::Directory, true, &directory))
             .and_then(|()| output.finish(facts))
             .expect("writing to memory does not fail");

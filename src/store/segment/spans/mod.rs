@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod recode;
 mod rows;
 mod seal;
 mod select;
@@ -21,14 +22,25 @@ use super::column::{Decoder, Encoder, Unpacked, ints};
 use super::cursor::{Cursor, Damage};
 use super::directory::{Block, Directory};
 use super::file::Tag;
-use super::{Format, Loaded, Segment, tokens, zstd};
+use super::{Format, Grade, Loaded, Segment, tokens, zstd};
 use shape::SpanShape;
 
+pub(crate) use recode::recode;
 pub(crate) use seal::seal;
 
 /// Spans of one block: what opening one trace reads at least. A longer trace has blocks of its own.
 /// 1024 need 1.4 B per span more, 4096 1.0 B less and twice the time to read a trace.
 pub(crate) const BLOCK_ROWS_MAX: usize = 2048;
+
+/// As [`BLOCK_ROWS_MAX`], of segments that are rewritten for good.
+pub(crate) const FINAL_BLOCK_ROWS_MAX: usize = 8192;
+
+const fn block_rows_max(grade: Grade) -> usize {
+    match grade {
+        Grade::Fresh => BLOCK_ROWS_MAX,
+        Grade::Final => FINAL_BLOCK_ROWS_MAX,
+    }
+}
 
 /// Bytes of attributes, events and links in one block before compression, unless one span has more.
 pub(crate) const BLOCK_BYTES_MAX: usize = 2 << 20;
@@ -168,7 +180,7 @@ fn red_section(red: &RedTable) -> Vec<u8> {
     let mut encoded = Vec::new();
     red.encode(&mut encoded);
     let mut section = (encoded.len() as u32).to_le_bytes().to_vec();
-    zstd::pack(&encoded, &mut section);
+    zstd::pack(&encoded, Grade::Fresh, &mut section);
     section
 }
 

@@ -2,12 +2,14 @@
 //! bytes from front to back, where reading them trace by trace would miss the cache for every span.
 //! Texts and attributes are numbered on the way and stay where they are; nothing is copied.
 
-use crate::model::otlp::{self, GroupView, PartLists, SpanParts};
+use crate::model::otlp::{self, PartLists, SpanParts};
 use crate::model::record::STATUS_ERROR;
 use crate::model::red::RedPlace;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::value::{ArrayRef, MapRef, parse_key_value};
-use crate::model::{Attr, ProjectId, RedTable, Timestamp, TraceId, ValueRef};
+use crate::model::{
+    Attr, ProjectId, RedTable, ResourceView, ScopeView, Timestamp, TraceId, ValueRef,
+};
 use crate::store::segment::dictionary::DictionaryBuilder;
 use crate::store::segment::interner::Interner;
 use crate::store::segment::known::Known;
@@ -113,6 +115,10 @@ pub(super) struct Rows<'c> {
     texts: Vec<&'c [u8]>,
     attributes: Attributes<'c>,
     names: Known<'c>,
+    /// The numbers of `names` in `spelled`.
+    name_numbers: Vec<u32>,
+    /// Names and keys as shapes are looked up by them, whichever rows they came with.
+    spelled: Spelled,
     key: ShapeKey,
     /// By name: the rows of the RED table counted into last.
     operations: Vec<Vec<Operation>>,
@@ -136,9 +142,31 @@ struct Operation {
 #[derive(Debug, Default)]
 struct Attributes<'c> {
     known: Known<'c>,
-    /// Slot (key by its number in `keys`) and value (number, or number of a text) of each.
+    /// Slot (key as it is [`Spelled`]) and value (number, or number of a text) of each.
     read: Vec<(Slot, u64)>,
-    keys: Known<'c>,
+}
+
+/// Numbers for span names and attribute keys.
+#[derive(Debug, Default)]
+pub(super) struct Spelled(Interner);
+
+impl Spelled {
+    /// Stands for all that came when no shape could be added any more. Fits beside a kind.
+    const UNKNOWN: u32 = u32::MAX >> 3;
+
+    /// `has_room`: a shape with this name or key may still be added.
+    fn number(&mut self, text: &[u8], has_room: bool) -> u32 {
+        if has_room {
+            self.0.intern(text)
+        } else {
+            self.0.find(text).unwrap_or(Spelled::UNKNOWN)
+        }
+    }
+
+    /// Of a shape that is new.
+    pub(super) fn get(&self, number: u32) -> &[u8] {
+        self.0.get(number)
+    }
 }
 
 impl<'c> Rows<'c> {
@@ -157,28 +185,47 @@ impl<'c> Rows<'c> {
             texts: vec![b""],
             attributes: Attributes::default(),
             names: Known::default(),
+            name_numbers: Vec::new(),
+            spelled: Spelled::default(),
             key: ShapeKey::default(),
             operations: Vec::new(),
             lists: PartLists::default(),
         }
     }
 
+    /// No rows yet, but all that the rows before share with them: the part goes on.
+    pub(super) fn continued<'d>(self, n: usize) -> Rows<'d> {
+        Rows {
+            dictionary: self.dictionary,
+            services: self.services,
+            red: self.red,
+            resource_tokens: self.resource_tokens,
+            scope_tokens: self.scope_tokens,
+            spelled: self.spelled,
+            ..Rows::with_capacity(n)
+        }
+    }
+
     /// Takes a resource and scope into the part.
-    pub(super) fn group(&mut self, project: ProjectId, group: &GroupView<'_>) -> GroupNumbers {
-        let resource = self.dictionary.resource(project, &group.resource);
-        if resource as usize == self.resource_tokens.len() {
-            let tokens = attribute_tokens(&group.resource.attributes);
+    pub(super) fn group(
+        &mut self,
+        project: ProjectId,
+        resource: &ResourceView<'_>,
+        scope: &ScopeView<'_>,
+    ) -> GroupNumbers {
+        let number = self.dictionary.resource(project, resource);
+        if number as usize == self.resource_tokens.len() {
+            let tokens = attribute_tokens(&resource.attributes);
             self.resource_tokens.push(tokens);
         }
-        let scope = self.dictionary.scope(&group.scope);
-        if scope as usize == self.scope_tokens.len() {
-            self.scope_tokens
-                .push(attribute_tokens(&group.scope.attributes));
+        let scope_number = self.dictionary.scope(scope);
+        if scope_number as usize == self.scope_tokens.len() {
+            self.scope_tokens.push(attribute_tokens(&scope.attributes));
         }
         GroupNumbers {
-            resource,
-            scope,
-            service: self.services.intern(group.resource.service().as_bytes()),
+            resource: number,
+            scope: scope_number,
+            service: self.services.intern(resource.service().as_bytes()),
         }
     }
 
@@ -193,17 +240,22 @@ impl<'c> Rows<'c> {
         let parts = otlp::span_parts(encoded, &mut self.lists).expect(PARSED);
         let values = self.values.len();
         self.key.start(group.scope, &parts);
-        let (name, _) = self.names.number(parts.name);
-        self.key.name(name);
+        let has_room = self.dictionary.has_room();
+        let (name, is_new) = self.names.number(parts.name);
+        if is_new {
+            let number = self.spelled.number(parts.name, has_room);
+            self.name_numbers.push(number);
+        }
+        self.key.name(self.name_numbers[name as usize]);
         let mut n_bytes = 0;
         for key_value in &self.lists.attributes {
             n_bytes += key_value.len();
-            let (slot, value) = self.attributes.number(key_value, &mut self.texts);
+            let spell = |key: &[u8]| self.spelled.number(key, has_room);
+            let (slot, value) = self.attributes.number(key_value, &mut self.texts, spell);
             self.key.slot(slot);
             self.values.push(value);
         }
-        let (keys, names) = (&self.attributes.keys, &self.names);
-        let shape = shape::intern(&mut self.dictionary, &self.key, &parts, names, keys);
+        let shape = shape::intern(&mut self.dictionary, &self.key, &parts, &self.spelled);
         let raw = shape.is_raw.then_some(encoded);
         if raw.is_some() {
             self.values.truncate(values);
@@ -226,8 +278,14 @@ impl<'c> Rows<'c> {
             kind: parts.kind,
             status_code: parts.status_code,
         };
-        self.count(&row);
         self.rows.push(row);
+    }
+
+    /// Counts the last row into the RED rows.
+    pub(super) fn count_last(&mut self) {
+        if let Some(row) = self.rows.last().copied() {
+            self.count(&row);
+        }
     }
 
     /// Keeps the fields that few spans have; their place plus one, and their bytes.
@@ -360,11 +418,16 @@ fn number_of<'c>(texts: &mut Vec<&'c [u8]>, text: &'c [u8]) -> u64 {
 impl<'c> Attributes<'c> {
     /// Slot and value of an encoded `KeyValue`.
     #[inline]
-    fn number(&mut self, key_value: &'c [u8], texts: &mut Vec<&'c [u8]>) -> (Slot, u64) {
+    fn number(
+        &mut self,
+        key_value: &'c [u8],
+        texts: &mut Vec<&'c [u8]>,
+        spell: impl FnOnce(&[u8]) -> u32,
+    ) -> (Slot, u64) {
         let (number, is_new) = self.known.number(key_value);
         if is_new {
             let (key, value) = parse_key_value(key_value).expect(PARSED);
-            let (key, _) = self.keys.number(key.as_bytes());
+            let key = spell(key.as_bytes());
             let number = match value {
                 ValueRef::Empty => 0,
                 ValueRef::Bool(b) => u64::from(b),

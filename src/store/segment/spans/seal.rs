@@ -7,7 +7,7 @@ use crate::model::otlp::GroupView;
 use crate::model::{SpanChunk, SpanEntry, Timestamp};
 use crate::store::Partition;
 
-use super::super::{Sealed, raw_bytes};
+use super::super::{Grade, Sealed, raw_bytes};
 use super::encode::SpanWriter;
 use super::rows::{GroupNumbers, PARSED, Rows};
 
@@ -54,17 +54,26 @@ fn seal_entries(
         for entry in chunk.entries.iter().filter(|entry| is_inside(entry)) {
             let group = entry.group as usize;
             let project = chunk.request.project;
-            let group = *numbers[group].get_or_insert_with(|| rows.group(project, &groups[group]));
+            let view = &groups[group];
+            let group = *numbers[group]
+                .get_or_insert_with(|| rows.group(project, &view.resource, &view.scope));
             rows.push(chunk.encoded(entry), entry.at, &entry.trace_id, group);
+            rows.count_last();
             *n_rows += 1;
         }
     }
-    let order = order(&rows);
-    let mut writer = SpanWriter::new(&rows);
-    for trace in order.chunk_by(|a, b| trace_of(&rows, *a) == trace_of(&rows, *b)) {
-        writer.trace(trace);
+    let mut writer = SpanWriter::new(Grade::Fresh);
+    write_rows(&rows, &mut writer);
+    writer.finish(&rows, raw_bytes(chunks, &rows_of))
+}
+
+/// Writes all rows; the writer has nothing of them left.
+pub(super) fn write_rows(rows: &Rows<'_>, writer: &mut SpanWriter) {
+    let order = order(rows);
+    for trace in order.chunk_by(|a, b| trace_of(rows, *a) == trace_of(rows, *b)) {
+        writer.trace(rows, trace);
     }
-    writer.finish(raw_bytes(chunks, &rows_of))
+    writer.cut(rows);
 }
 
 fn trace_of(rows: &Rows<'_>, row: u32) -> u32 {

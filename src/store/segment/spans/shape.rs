@@ -4,8 +4,8 @@ use crate::model::otlp::SpanParts;
 
 use super::super::cursor::{Cursor, Damage, put_varint, unzigzag, zigzag};
 use super::super::dictionary::{DictionaryBuilder, check_text, put_slots, read_slots};
-use super::super::known::Known;
 use super::super::values::{Kind, Slot};
+use super::rows::Spelled;
 
 /// Spans kept as encoded `Span`s.
 const RAW: u8 = 0;
@@ -36,7 +36,7 @@ pub(super) struct SpanColumnsShape {
 #[derive(Debug, Default)]
 pub(super) struct ShapeKey {
     key: Vec<u8>,
-    /// Slots with keys by the numbers that the rows of the segment give them.
+    /// Slots with keys as they are [`Spelled`].
     slots: Vec<Slot>,
     scope: u32,
     name: u32,
@@ -83,13 +83,12 @@ pub(super) struct Interned {
     pub(super) is_raw: bool,
 }
 
-/// The number of a span's shape, new ones added; `names` and `keys` are those that `key` numbers.
+/// The number of a span's shape, new ones added; `spelled` has the names and keys that `key` numbers.
 pub(super) fn intern(
     dictionary: &mut DictionaryBuilder<SpanShape>,
     key: &ShapeKey,
     parts: &SpanParts<'_>,
-    names: &Known<'_>,
-    keys: &Known<'_>,
+    spelled: &Spelled,
 ) -> Interned {
     let interned = |number, is_raw| Interned { number, is_raw };
     if let Some(number) = dictionary.find_shape(&key.key) {
@@ -107,7 +106,7 @@ pub(super) fn intern(
     }
     let mut text = |text: &[u8]| dictionary.text_bytes(text);
     let columns = Some(SpanColumnsShape {
-        name: text(names.get(key.name)),
+        name: text(spelled.get(key.name)),
         kind: parts.kind,
         status_code: parts.status_code,
         flags: parts.flags,
@@ -117,7 +116,7 @@ pub(super) fn intern(
         attributes: key
             .slots
             .iter()
-            .map(|(key, kind)| (text(keys.get(*key)), *kind))
+            .map(|(key, kind)| (text(spelled.get(*key)), *kind))
             .collect(),
     });
     let shape = SpanShape { scope, columns };

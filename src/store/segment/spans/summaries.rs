@@ -31,24 +31,45 @@ struct Page {
     last: Timestamp,
 }
 
-/// The section of a part's summaries.
-pub(super) fn section(encoder: &mut Encoder, summaries: &[TraceSummary]) -> Vec<u8> {
-    let (mut pages, mut bytes) = (Vec::new(), Vec::new());
-    for rows in summaries.chunks(PAGE_ROWS_MAX) {
-        let start = bytes.len();
+/// The section of a part's summaries while it is written, page after page.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    pages: Vec<Page>,
+    bytes: Vec<u8>,
+    open: Vec<TraceSummary>,
+}
+
+impl Pages {
+    pub(super) fn push(&mut self, encoder: &mut Encoder, summary: TraceSummary) {
+        self.open.push(summary);
+        if self.open.len() == PAGE_ROWS_MAX {
+            self.close(encoder);
+        }
+    }
+
+    /// Writes the open page. The encoder has nothing of a block in it.
+    fn close(&mut self, encoder: &mut Encoder) {
+        let (start, rows) = (self.bytes.len(), &self.open);
         put_page(encoder, rows);
-        encoder.finish_framed(&mut bytes);
+        encoder.finish_framed(&mut self.bytes);
         let first = rows.iter().map(|summary| summary.start).min();
         let last = rows.iter().map(|summary| summary.end).max();
-        pages.push(Page {
-            len: (bytes.len() - start) as u32,
+        self.pages.push(Page {
+            len: (self.bytes.len() - start) as u32,
             first: first.unwrap_or_default(),
             last: last.unwrap_or_default(),
         });
+        self.open.clear();
     }
-    let mut section = index(&pages);
-    section.extend_from_slice(&bytes);
-    section
+
+    pub(super) fn section(mut self, encoder: &mut Encoder) -> Vec<u8> {
+        if !self.open.is_empty() {
+            self.close(encoder);
+        }
+        let mut section = index(&self.pages);
+        section.extend_from_slice(&self.bytes);
+        section
+    }
 }
 
 fn index(pages: &[Page]) -> Vec<u8> {

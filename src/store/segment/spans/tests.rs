@@ -6,9 +6,11 @@ use proptest::prelude::*;
 
 use super::super::random::{Files, MIDNIGHT, day, span_request};
 use super::*;
+use crate::model::ProjectId;
 use crate::model::otlp::Scratch;
 use crate::model::summary::{SummaryTable, TraceSummary};
 use crate::model::{SpanChunk, TraceId, write};
+use crate::store::segment::SegmentFacts;
 use crate::store::segment::{Sealed, merge};
 
 /// Everything a view says, as text.
@@ -135,18 +137,45 @@ fn check(seeds: &[u64], n: u64) {
     let any = SpanPrune::default();
     assert_eq!(of_segments(&segments, &any).expect("just sealed"), expected);
     let mut bytes = Vec::new();
-    let facts = merge(&segments, &mut bytes).expect("just sealed");
+    let facts = merge(&segments, &mut bytes, &mut || Ok(())).expect("just sealed");
     assert_eq!(facts.rows, expected.spans.len() as u64);
     let merged: SpanSegment = files.open("merged.seg", &bytes).expect("just merged");
     merged.verify().expect("just merged");
     let mut bytes = Vec::new();
-    merge(std::slice::from_ref(&merged), &mut bytes).expect("merged segments merge");
+    merge(std::slice::from_ref(&merged), &mut bytes, &mut || Ok(()))
+        .expect("merged segments merge");
     let again: SpanSegment = files.open("again.seg", &bytes).expect("just merged");
-    for merged in [merged, again] {
+    let of_fresh = recoded(&files, "r1.seg", &segments, facts);
+    let of_merged = recoded(&files, "r2.seg", std::slice::from_ref(&merged), facts);
+    let of_itself = recoded(&files, "r3.seg", std::slice::from_ref(&of_merged), facts);
+    for merged in [merged, again, of_fresh, of_merged, of_itself] {
         let merged = [merged];
         assert_eq!(of_segments(&merged, &any).expect("just merged"), expected);
         check_traces(&merged, &expected);
     }
+}
+
+fn recoded(files: &Files, name: &str, inputs: &[SpanSegment], facts: SegmentFacts) -> SpanSegment {
+    let mut bytes = Vec::new();
+    let written = recode(inputs, ProjectId::DEFAULT, &mut bytes, &mut || Ok(()));
+    let segment: SpanSegment = files.open(name, &bytes).expect("just written");
+    segment.verify().expect("just written");
+    assert_eq!(segment.facts(), written.expect("the inputs are whole"));
+    assert_eq!(
+        segment
+            .loaded()
+            .expect("just written")
+            .directory
+            .parts
+            .len(),
+        1
+    );
+    let (of, own) = (facts, segment.facts());
+    assert_eq!(
+        (own.rows, own.first, own.last, own.raw_bytes),
+        (of.rows, of.first, of.last, of.raw_bytes)
+    );
+    segment
 }
 
 /// Pruning by trace id leaves out blocks, never a span of the trace.

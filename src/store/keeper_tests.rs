@@ -1,0 +1,125 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use super::super::disk::sim::World;
+use super::super::fixture::{START, batch, config, numbers, sim};
+use super::super::{Opened, open};
+use super::*;
+use crate::model::time::NANOS_PER_DAY;
+
+/// Past the partition of [`START`]: all of it is to be rewritten.
+const LATER: Timestamp = Timestamp(START.0 + 2 * NANOS_PER_DAY);
+const REQUESTS: u64 = 20;
+const ROWS: u64 = 50;
+/// What the meter of these tests says of each piece of work.
+const PIECE: Duration = Duration::from_millis(7);
+
+/// A store with twenty sealed heads of each signal.
+fn filled(world: &Arc<World>) -> Opened {
+    let mut store = open(config(), sim(world), START).expect("an empty disk");
+    for n in 0..REQUESTS {
+        for signal in Signal::ALL {
+            let batch = batch(signal, n, ROWS, START);
+            store.writer.append(batch).expect("accepted");
+            store.writer.seal(signal).expect("a good disk");
+        }
+        while store.sealer.step().expect("a good disk") {}
+    }
+    store
+}
+
+/// Counts [`PIECE`] each time it is read, and remembers what it was.
+fn meter(used: &Arc<AtomicU64>) -> Meter {
+    let used = used.clone();
+    Box::new(move || {
+        let piece = PIECE.as_nanos() as u64;
+        Duration::from_nanos(used.fetch_add(piece, Ordering::Relaxed) + piece)
+    })
+}
+
+#[track_caller]
+fn check_whole(store: &crate::store::Store) {
+    let all: BTreeMap<u64, u64> = (0..REQUESTS).map(|n| (n, ROWS)).collect();
+    for signal in Signal::ALL {
+        assert_eq!(numbers(store, signal).expect("readable"), all);
+    }
+}
+
+#[test]
+fn merging_takes_a_tenth_of_a_core() {
+    let mut store = filled(&World::new());
+    let (used, rested) = (Arc::default(), Arc::new(Mutex::new(Duration::ZERO)));
+    let sum = rested.clone();
+    store.keeper.pace = Pace::with(
+        meter(&used),
+        Box::new(move |_, rest| *sum.lock().expect("one thread") += rest),
+    );
+    let mut rounds = Round::default();
+    for _ in 0..4 {
+        let round = store.keeper.maintain(LATER).expect("a good disk");
+        rounds.merged += round.merged;
+        rounds.recoded += round.recoded;
+    }
+    assert_eq!((rounds.merged, rounds.recoded), (4, 2));
+    let used = Duration::from_nanos(used.load(Ordering::Relaxed));
+    assert!(used > 20 * PIECE, "too few pieces to tell: {used:?}");
+    // A round begins with a reading that is nobody's work.
+    let rested = *rested.lock().expect("one thread");
+    assert!(
+        rested + 4 * 9 * PIECE >= 9 * used,
+        "{rested:?} for {used:?}"
+    );
+    check_whole(&store.store);
+}
+
+#[test]
+fn a_deletion_or_a_backlog_does_not_wait_for_rests() {
+    let mut store = filled(&World::new());
+    let wait = |_: &Shared, rest| panic!("rested {rest:?}");
+    store.keeper.pace = Pace::with(meter(&Arc::default()), Box::new(wait));
+    store.keeper.shared.live().hurry = true;
+    let round = store.keeper.maintain(LATER).expect("a good disk");
+    assert_eq!((round.merged, round.recoded), (4, 1));
+}
+
+#[test]
+fn a_merge_that_is_stopped_leaves_everything_as_it_was() {
+    for stop_at in 0..12 {
+        let world = World::new();
+        let mut store = filled(&world);
+        let mut rests = 0;
+        let wait = move |shared: &Shared, _| {
+            rests += 1;
+            if rests > stop_at {
+                shared.close();
+            }
+        };
+        store.keeper.pace = Pace::with(meter(&Arc::default()), Box::new(wait));
+        store.keeper.maintain(LATER).expect("no error");
+        check_whole(&store.store);
+        let files = world.files();
+        let half = files
+            .iter()
+            .find(|(path, _)| path.extension().is_some_and(|end| end == "tmp"));
+        assert_eq!(half, None, "stopped at {stop_at}");
+        store.writer.close().expect("a good disk");
+        drop((store.store, store.sealer, store.keeper));
+        let again = open(config(), sim(&world.restart_after_kill()), LATER);
+        check_whole(&again.expect("whole").store);
+    }
+}
+
+#[test]
+fn what_was_rewritten_stays() {
+    let mut store = filled(&World::new());
+    while store.keeper.maintain(LATER).expect("a good disk").recoded > 0 {}
+    let rows = store.keeper.rows();
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row.level == LEVEL_FINAL));
+    assert_eq!(
+        store.keeper.maintain(LATER).expect("a good disk"),
+        Round::default()
+    );
+    check_whole(&store.store);
+}

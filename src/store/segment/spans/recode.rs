@@ -1,0 +1,266 @@
+//! Rewrites span segments as one for good: one dictionary, traces whole again where their spans were
+//! sealed apart, larger blocks. The parts of the inputs are sorted by trace each, so that one block of
+//! each is open at a time.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use crate::model::{ProjectId, TimeRange, Timestamp, TraceId, write};
+use crate::store::{SpanColumns, SpanPrune, StoreError};
+
+use super::super::cursor::Damage;
+use super::super::{Footprint, Grade, Pause, SegmentFacts};
+use super::encode::SpanWriter;
+use super::rows::{GroupNumbers, Rows};
+use super::seal::write_rows;
+use super::{FINAL_BLOCK_ROWS_MAX, SpanBlock, SpanSegment};
+
+/// Encoded bytes of one trace that are gathered before they are written: a longer trace is written in
+/// pieces, as one that heads have cut.
+const TRACE_BYTES_MAX: usize = 8 << 20;
+
+impl SpanSegment {
+    /// What rewriting this segment takes: of each part the largest block and
+    /// the dictionary.
+    pub(crate) fn footprint(&self) -> Result<Footprint, StoreError> {
+        let loaded = self.loaded()?;
+        let directory = &loaded.directory;
+        let mut rows = vec![0; directory.parts.len()];
+        for block in &directory.blocks {
+            let largest = &mut rows[block.part as usize];
+            *largest = block.rows.max(*largest);
+        }
+        let open: u64 = rows.into_iter().map(u64::from).sum();
+        let facts = self.facts();
+        Ok(Footprint {
+            traces: 0,
+            token_bytes: directory.token_starts.last().copied().unwrap_or_default(),
+            open_bytes: open * (facts.raw_bytes / facts.rows.max(1)) + directory.dictionary_bytes(),
+        })
+    }
+}
+
+/// Writes the spans of `inputs` to `out` as one segment of one part.
+///
+/// # Errors
+/// An input is damaged (nothing of `out` may be used then), `out` cannot be written, `pause` ends it.
+pub(crate) fn recode(
+    inputs: &[SpanSegment],
+    project: ProjectId,
+    out: &mut impl Write,
+    pause: Pause<'_>,
+) -> Result<SegmentFacts, StoreError> {
+    let mut kept = Rows::with_capacity(0);
+    for input in inputs {
+        kept.red.merge(&input.red()?);
+    }
+    let mut copier = Copier {
+        kept: Some(kept),
+        writer: SpanWriter::new(Grade::Final),
+        project,
+        batch: Batch::default(),
+        trace: Batch::default(),
+    };
+    let path = inputs
+        .first()
+        .map_or_else(Default::default, |input| input.frame().path().to_owned());
+    let mut streams = streams(inputs)?;
+    for stream in &mut streams {
+        copier.refill(stream, pause)?;
+    }
+    while let Some(trace) = streams.iter().filter_map(Stream::trace).min() {
+        for stream in &mut streams {
+            copier.gather(trace, stream, pause)?;
+        }
+        copier.close_trace();
+        let drained = copier.writer.drain(out);
+        drained.map_err(StoreError::io("rewrite", &path))?;
+    }
+    let raw_bytes = inputs.iter().map(|input| input.facts().raw_bytes).sum();
+    let (rest, facts) = copier.finish(raw_bytes);
+    out.write_all(&rest)
+        .map_err(StoreError::io("rewrite", &path))?;
+    Ok(facts)
+}
+
+/// The blocks of one part, in order of their traces, with the spans of the one that is open.
+#[derive(Debug)]
+struct Stream {
+    blocks: VecDeque<SpanBlock>,
+    open: Batch,
+    /// Spans of `open` that were taken.
+    taken: usize,
+}
+
+impl Stream {
+    /// Of the next span.
+    fn trace(&self) -> Option<TraceId> {
+        self.open.rows.get(self.taken).map(|row| row.trace)
+    }
+}
+
+fn streams(inputs: &[SpanSegment]) -> Result<Vec<Stream>, StoreError> {
+    let mut streams = Vec::new();
+    for input in inputs {
+        let blocks = input.blocks(TimeRange::ALL, &SpanPrune::default())?;
+        for blocks in blocks.chunk_by(|a, b| a.entry().part == b.entry().part) {
+            streams.push(Stream {
+                blocks: blocks.to_vec().into(),
+                open: Batch::default(),
+                taken: 0,
+            });
+        }
+    }
+    Ok(streams)
+}
+
+/// Encoded spans.
+#[derive(Debug, Default)]
+struct Batch {
+    rows: Vec<Row>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    trace: TraceId,
+    at: Timestamp,
+    group: GroupNumbers,
+    start: usize,
+    len: usize,
+}
+
+impl Batch {
+    fn push(&mut self, row: Row, encoded: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(encoded);
+        self.rows.push(Row { start, ..row });
+    }
+
+    fn encoded(&self, row: &Row) -> &[u8] {
+        &self.bytes[row.start..row.start + row.len]
+    }
+
+    fn append(&mut self, other: &mut Batch) {
+        let shift = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        let moved = |row: Row| Row {
+            start: row.start + shift,
+            ..row
+        };
+        self.rows.extend(other.rows.drain(..).map(moved));
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.bytes.clear();
+    }
+}
+
+struct Copier {
+    /// What the rows of all blocks share; taken while a block is written.
+    kept: Option<Rows<'static>>,
+    writer: SpanWriter,
+    project: ProjectId,
+    /// Whole traces for the next block.
+    batch: Batch,
+    /// The trace that is being gathered.
+    trace: Batch,
+}
+
+impl Copier {
+    /// Opens the next block of a stream that has given all of the one before.
+    fn refill(&mut self, stream: &mut Stream, pause: Pause<'_>) -> Result<(), StoreError> {
+        let Some(block) = stream.blocks.pop_front() else {
+            return Ok(());
+        };
+        pause()?;
+        let last = stream.open.rows.last().map(|row| row.trace);
+        (stream.taken, stream.open) = (0, std::mem::take(&mut stream.open));
+        stream.open.clear();
+        let (open, project) = (&mut stream.open, self.project);
+        let kept = self.kept.as_mut().expect(KEPT);
+        // The bytes of a block's resources and scopes stay where they are: equal places, equal groups.
+        let mut known: Option<(usize, usize, GroupNumbers)> = None;
+        block.for_each(SpanColumns::ALL, &mut |span| {
+            let resource = span.resource.raw.as_ptr() as usize;
+            let scope = span.scope.raw.as_ptr() as usize;
+            let group = match known {
+                Some((r, s, group)) if (r, s) == (resource, scope) => group,
+                _ => kept.group(project, span.resource, span.scope),
+            };
+            known = Some((resource, scope, group));
+            let start = open.bytes.len();
+            write::span(&mut open.bytes, span);
+            open.rows.push(Row {
+                trace: span.trace_id,
+                at: span.at,
+                group,
+                start,
+                len: open.bytes.len() - start,
+            });
+            ControlFlow::Continue(())
+        })?;
+        let first = open.rows.first().map(|row| row.trace);
+        if last > first || !open.rows.is_sorted_by_key(|row| row.trace) {
+            let unsorted = Damage("the spans of a part are not in the order of their traces");
+            return Err(block.segment.frame().corrupt(block.entry().offset)(
+                unsorted,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes all spans of a trace from a stream.
+    fn gather(
+        &mut self,
+        trace: TraceId,
+        stream: &mut Stream,
+        pause: Pause<'_>,
+    ) -> Result<(), StoreError> {
+        while stream.trace() == Some(trace) {
+            let row = stream.open.rows[stream.taken];
+            self.trace.push(row, stream.open.encoded(&row));
+            stream.taken += 1;
+            if self.trace.bytes.len() > TRACE_BYTES_MAX {
+                self.close_trace();
+                self.flush();
+            }
+            if stream.taken == stream.open.rows.len() {
+                self.refill(stream, pause)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close_trace(&mut self) {
+        if self.batch.rows.len() + self.trace.rows.len() > FINAL_BLOCK_ROWS_MAX {
+            self.flush();
+        }
+        let mut trace = std::mem::take(&mut self.trace);
+        self.batch.append(&mut trace);
+        self.trace = trace;
+    }
+
+    /// Writes the gathered traces.
+    fn flush(&mut self) {
+        let kept = self.kept.take().expect(KEPT);
+        let batch = &self.batch;
+        let mut rows = kept.continued(batch.rows.len());
+        for row in &batch.rows {
+            rows.push(batch.encoded(row), row.at, &row.trace, row.group);
+        }
+        write_rows(&rows, &mut self.writer);
+        self.kept = Some(rows.continued(0));
+        self.batch.clear();
+    }
+
+    fn finish(mut self, raw_bytes: u64) -> (Vec<u8>, SegmentFacts) {
+        self.flush();
+        let kept = self.kept.take().expect(KEPT);
+        self.writer.finish(&kept, raw_bytes)
+    }
+}
+
+const KEPT: &str = "flush() puts it back";
