@@ -148,6 +148,7 @@ impl Segment {
         rules: &[Rule],
     ) -> Result<Vec<SpanUnit>, StoreError> {
         let blocks = data.blocks(range, prune)?.into_iter();
+        let blocks = blocks.map(|block| block.only(prune.trace_id));
         let Some(veil) = hide::of_segment(rules, &self.row) else {
             return Ok(blocks.map(SpanUnit::block).collect());
         };

@@ -336,10 +336,12 @@ impl Bed<Spans> {
         let mut n = 0;
         for segment in segments {
             for block in segment.blocks(TimeRange::ALL, &prune).expect("whole") {
-                let read = block.for_each(SpanColumns::ALL, &mut |span| {
-                    n += usize::from(span.trace_id == id);
-                    ControlFlow::Continue(())
-                });
+                let read = block
+                    .only(Some(id))
+                    .for_each(SpanColumns::ALL, &mut |span| {
+                        n += usize::from(span.trace_id == id);
+                        ControlFlow::Continue(())
+                    });
                 read.expect("whole");
             }
         }

@@ -1,6 +1,6 @@
 //! Reading span blocks back into views.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::model::otlp::{self, GroupView, Scratch};
 use crate::model::{Attr, ResourceView, ScopeView, SpanId, SpanView, Timestamp, TraceId, ValueRef};
@@ -89,10 +89,14 @@ pub(super) fn for_each(
     let part = block.entry().part;
     let dictionary = block.segment.dictionary(&block.loaded, part)?;
     let mut columns = Columns::read(block, dictionary)?;
+    let rows = columns.rows_of(block.only);
+    if rows.is_empty() {
+        return Ok(());
+    }
     columns.more(block, dictionary, wanted)?;
     let corrupt = block.segment.frame().corrupt(block.entry().offset);
     let mut views = Views::new(dictionary, &columns).map_err(&corrupt)?;
-    for row in 0..block.rows() {
+    for row in rows {
         if views.show(row, each).map_err(&corrupt)?.is_break() {
             break;
         }
@@ -117,6 +121,18 @@ impl Columns {
             columns.raw = columns.values(block, dictionary, family::RAW, SpanShape::raw_slots)?;
         }
         Ok(columns)
+    }
+
+    /// The rows of one trace, or all of them: a block has those of a trace side by side.
+    fn rows_of(&self, trace: Option<TraceId>) -> Range<usize> {
+        let Some(trace) = trace else {
+            return 0..self.shapes.len();
+        };
+        let number = self.trace_ids.iter().position(|id| *id == trace);
+        number.map_or(0..0, |number| {
+            let start = self.trace_rows[..number].iter().sum();
+            start..start + self.trace_rows[number]
+        })
     }
 
     /// Reads those of the wanted columns that were not read before.

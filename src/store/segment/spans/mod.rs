@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::summary::SummaryTable;
-use crate::model::{RedTable, SpanView, TimeRange, Timestamp};
+use crate::model::{RedTable, SpanView, TimeRange, Timestamp, TraceId};
 use crate::store::{Needle, SpanAsk, SpanColumns, SpanPrune, StoreError};
 
 use super::column::{Decoder, Encoder, Unpacked, ints};
@@ -237,6 +237,7 @@ impl Segment<Spans> {
                 segment: self.clone(),
                 loaded: Arc::clone(&loaded),
                 number,
+                only: None,
             })
             .collect())
     }
@@ -302,11 +303,21 @@ pub(crate) struct SpanBlock {
     segment: SpanSegment,
     loaded: Arc<Loaded<Spans>>,
     number: u32,
+    /// The trace that is wanted alone.
+    only: Option<TraceId>,
 }
 
 impl SpanBlock {
     fn entry(&self) -> &Block<SpanBlockFacts> {
         &self.loaded.directory.blocks[self.number as usize]
+    }
+
+    /// The same, showing nothing but the spans of a trace to who reads all of it; `None`: all.
+    pub(crate) fn only(self, trace: Option<TraceId>) -> SpanBlock {
+        SpanBlock {
+            only: trace,
+            ..self
+        }
     }
 
     /// Its place in the segment.
@@ -339,7 +350,8 @@ impl SpanBlock {
         families.map(|(_, _, family)| family.raw()).sum()
     }
 
-    /// Calls `each` with the spans, those of a trace together, until it breaks.
+    /// Calls `each` with the spans, those of a trace together, until it breaks: all of
+    /// them, or those of [`SpanBlock::only`] one.
     ///
     /// # Errors
     /// The block cannot be read or is damaged; no span of a damaged column family is shown.
