@@ -135,7 +135,7 @@ fn spans_rewrite(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn trace_by_id_in_a_fresh_segment() -> usize {
+fn trace_by_id_in_ten_fresh_segments() -> usize {
     CORPUS.beds.trace_fresh()
 }
 
