@@ -359,7 +359,7 @@ pub(super) fn encode(
         SealedHead::Logs(head) => {
             let keep = |chunk| rewrite::logs_without(chunk, veil, tally);
             let allows = |service: &str, id| gate.is_none_or(|gate| gate.allows(service, id));
-            let allows: Option<&dyn Fn(&str, TemplateId) -> bool> = match gate {
+            let allows: Option<segment::Allows<'_>> = match gate {
                 Some(_) => Some(&allows),
                 None => None,
             };

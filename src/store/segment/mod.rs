@@ -50,8 +50,8 @@ pub(crate) use footprint::Footprint;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::Logs;
 pub(crate) use logs::{
-    LogBlock, LogSegment, SeenPattern, Word, recode as recode_logs, seal as seal_logs, seal_gated,
-    template_of,
+    Allows, LogBlock, LogSegment, SeenPattern, Word, recode as recode_logs, seal as seal_logs,
+    seal_gated, template_of,
 };
 pub(crate) use merge::merge;
 #[cfg(feature = "internals")]

@@ -6,13 +6,13 @@ use crate::store::disk::sim::World;
 use crate::store::fixture::{SECOND, START, batch_of, config, sim, wanted};
 use crate::store::{Opened, Store, open};
 
-fn facts() -> impl Strategy<Value = (Vec<(u64, [u64; 7], u64, u32)>, u64, u32)> {
-    let one = (
-        1u64..,
-        prop::array::uniform7(0u64..9),
-        0u64..1 << 40,
-        0u32..3,
-    );
+/// Hash, levels, first place, length and service of a template.
+type Row = (u64, [u64; 7], u64, u64, u32);
+
+/// Rows, raw records and blocks.
+fn facts() -> impl Strategy<Value = (Vec<Row>, u64, u32)> {
+    let levels = prop::array::uniform7(0u64..9);
+    let one = (1u64.., levels, 0u64..1 << 40, 0u64..1 << 40, 0u32..3);
     (prop::collection::vec(one, 0..20), 0u64..5, 1u32..50)
 }
 
@@ -21,11 +21,11 @@ proptest! {
     fn what_is_written_is_read((rows, raw, n_blocks) in facts()) {
         let mut facts: Vec<TemplateFacts> = rows
             .iter()
-            .map(|(id, levels, span, service)| TemplateFacts {
+            .map(|(id, levels, first, span, service)| TemplateFacts {
                 id: TemplateId(*id),
                 levels: *levels,
-                first: START,
-                last: START.saturating_add(*span),
+                first: START.saturating_add(*first),
+                last: START.saturating_add(first + span),
                 services: vec![*service],
             })
             .collect();

@@ -32,7 +32,7 @@ use facts::LogBlockFacts;
 use shape::LogShape;
 
 pub(crate) use recode::recode;
-pub(crate) use seal::{seal, seal_gated};
+pub(crate) use seal::{Allows, seal, seal_gated};
 pub(crate) use template::template_of;
 pub(crate) use templates::SeenPattern;
 pub(crate) use words::Word;

@@ -28,7 +28,7 @@ struct Row {
 }
 
 /// Whether a record of a service may be kept with a template.
-type Allows<'f> = &'f dyn Fn(&str, TemplateId) -> bool;
+pub(crate) type Allows<'f> = &'f dyn Fn(&str, TemplateId) -> bool;
 
 /// Writes the records of `chunks` as one segment for each partition that they fall into.
 pub(crate) fn seal(
