@@ -175,11 +175,9 @@ impl App {
         );
         set(Metric::StoreQuarantined, &[], stats.quarantined as f64);
         set(Metric::StoreTemplates, &[], stats.templates as f64);
-        set(
-            Metric::StoreTemplatesRefused,
-            &[],
-            stats.templates_refused as f64,
-        );
+        let refused = stats.templates_refused;
+        self.metrics
+            .counted(Metric::StoreTemplatesRefused, &[], refused);
         let layouts = self.engine.layout_figures();
         for (result, total) in [
             ("hit", layouts.hits),
