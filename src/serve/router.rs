@@ -73,7 +73,7 @@ impl Routes {
 pub(crate) fn everything(app: &Shared) -> Routes {
     let routes = probes(Routes::new(app));
     let routes = otlp_http(otlp_grpc(routes));
-    people(programs(other_senders(routes)))
+    people(people_looking(programs(other_senders(routes))))
 }
 
 /// What `otlp_grpc_listen` (4317) serves.
@@ -253,6 +253,11 @@ fn people(routes: Routes) -> Routes {
             get(deletes::again).post(deletes::confirm),
         )
         .at(Policy::Public, "/logout", post(login::leave))
+}
+
+/// People who look at telemetry.
+fn people_looking(routes: Routes) -> Routes {
+    routes
         .at(Policy::Page, "/logs", get(pages::logs::page))
         .at(Policy::Page, "/logs/facets", get(pages::sidebar::of_logs))
         .at(
