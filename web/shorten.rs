@@ -15,7 +15,17 @@ pub(crate) fn script(js: &str) -> String {
         let last = out.chars().next_back().unwrap_or('\n');
         let taken = match next {
             '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").expect("a comment ends") + 2,
+            // It parts what it stands between, like a space or a line end.
+            '/' if rest.starts_with("/*") => {
+                let end = rest.find("*/").expect("a comment ends") + 2;
+                let gap = if rest[..end].contains('\n') {
+                    "\n"
+                } else {
+                    " "
+                };
+                space(&mut out, last, gap, rest[end..].chars().next());
+                end
+            }
             ' ' | '\n' => {
                 let gap = rest.len() - rest.trim_start_matches([' ', '\n']).len();
                 space(&mut out, last, &rest[..gap], rest[gap..].chars().next());

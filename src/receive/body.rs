@@ -20,7 +20,10 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// From here on Content-Length is believed and allocated: whoever has sent this much means it.
 const BELIEVED_AFTER_BYTES: usize = 256 << 10;
 
-/// One part in so many of the whole budget is what one request gets before it has sent anything.
+/// Sent by everybody who means to send more: less than the first packet of a usual batch.
+const STARTED_BYTES: usize = 8 << 10;
+
+/// One part in so many of the whole budget is what one request gets once it has begun to send.
 const USUAL_PART: usize = 64;
 
 /// Decompressed between two points where other requests get a turn.
@@ -137,8 +140,7 @@ pub(crate) async fn collect(
         // A usual batch asks for all of its memory at once: requests that each hold some and wait
         // for more would wait for each other.
         let believed = declared.min(BELIEVED_AFTER_BYTES.max(permit.total() / USUAL_PART));
-        permit.grow(believed).await?;
-        let mut bytes = Vec::with_capacity(believed);
+        let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|_| Fault::Gone)?.into_data() else {
                 continue;
@@ -149,7 +151,13 @@ pub(crate) async fn collect(
                 return Err(Fault::too_large(len as u64, max));
             }
             if len > bytes.capacity() {
-                let (old, wanted) = (bytes.capacity(), declared.max(2 * len).min(max));
+                let wanted = match len {
+                    // Whoever only says that much will come gets no memory for it.
+                    ..STARTED_BYTES if len < declared => 2 * len,
+                    _ if len <= believed => believed,
+                    _ => declared.max(2 * len),
+                };
+                let (old, wanted) = (bytes.capacity(), wanted.min(max));
                 // Both buffers are there while one is copied into the other; the one made for the
                 // first bytes of a declared body is too small to count.
                 let copied = if declared < len { old } else { 0 };

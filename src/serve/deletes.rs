@@ -1,6 +1,8 @@
 //! Deletions by query (privacy requests), for the API and the settings page: who asks for what, and
 //! the line in the log about it. Values of the condition are neither logged nor shown again.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 
 use super::access::{Access, Caller};
@@ -13,6 +15,9 @@ use crate::store::{Deletion, StoreError, Wanted};
 
 /// Seconds after which a refused deletion is worth another try.
 const RETRY_S: u64 = 5;
+
+/// How long a deletion waits for the menus to know which services are gone.
+const LEARN_MAX: Duration = Duration::from_secs(2);
 
 /// What is listed as the running query while matches are counted.
 const COUNTING: &str = "matches of a deletion";
@@ -96,7 +101,6 @@ impl App {
         let busy = || Failure::busy("the server is too busy or stopping", RETRY_S);
         let deletion = done.ok_or_else(busy)?.map_err(refusal)?;
         self.engine.forget_layouts();
-        self.learn_gone().await;
         tracing::info!(
             deletion = deletion.number,
             by = deletion.by,
@@ -106,6 +110,8 @@ impl App {
             end = deletion.range.end().0,
             "deletion accepted"
         );
+        // For the menus; if the server is busy they learn it within the hour.
+        _ = tokio::time::timeout(LEARN_MAX, self.learn_gone()).await;
         Ok(deletion)
     }
 

@@ -219,7 +219,7 @@ async fn learn_environments(app: &App) {
 /// How often it is looked which services have no record any more: retention works by the hour.
 const GONE_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Whether anything of a service is kept.
+/// Whether anything of a service is kept, or that could not be looked through to the end.
 fn has_records(engine: &Engine, control: &Control, service: &str) -> Result<bool, QueryError> {
     let query = lang::parse(&format!("service:{}", quoted(service)))?;
     let range = TimeRange::new(Timestamp(0), Timestamp::MAX).expect("in order");
@@ -230,7 +230,8 @@ fn has_records(engine: &Engine, control: &Control, service: &str) -> Result<bool
         direction: Direction::NewestFirst,
         cursor: None,
     };
-    if !engine.logs(&logs, control)?.records.is_empty() {
+    let logs = engine.logs(&logs, control)?;
+    if !logs.records.is_empty() || logs.stats.partial.is_some() {
         return Ok(true);
     }
     let spans = TraceRequest {
@@ -241,7 +242,8 @@ fn has_records(engine: &Engine, control: &Control, service: &str) -> Result<bool
         cursor: None,
         whole: false,
     };
-    Ok(!engine.traces(&spans, control)?.traces.is_empty())
+    let spans = engine.traces(&spans, control)?;
+    Ok(!spans.traces.is_empty() || spans.stats.partial.is_some())
 }
 
 /// Takes a reading every [`READING_INTERVAL`] until the server stops.
@@ -250,19 +252,25 @@ pub(crate) async fn keep_pulse(app: Shared) {
         () = app.stop.cancelled() => return,
         () = learn_environments(&app) => {}
     }
-    let mut interval = tokio::time::interval(READING_INTERVAL);
-    let mut gone = tokio::time::interval(GONE_INTERVAL);
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = gone.tick() => tokio::select! {
-                () = app.stop.cancelled() => return,
-                () = app.learn_gone() => {}
-            },
-            _ = interval.tick() => {
-                app.pulse.beat(&app.metrics, app.started, app.clock.now());
-            }
+    let readings = async {
+        let mut interval = tokio::time::interval(READING_INTERVAL);
+        loop {
+            interval.tick().await;
+            app.pulse.beat(&app.metrics, app.started, app.clock.now());
         }
+    };
+    // Beside the readings: it may wait for a core for seconds.
+    let services = async {
+        let mut interval = tokio::time::interval(GONE_INTERVAL);
+        loop {
+            interval.tick().await;
+            app.learn_gone().await;
+        }
+    };
+    tokio::select! {
+        () = app.stop.cancelled() => {}
+        () = readings => {}
+        () = services => {}
     }
 }
 

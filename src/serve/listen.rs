@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use super::access::Through;
 use super::patient::Patient;
-use super::unread::{Streams, Unread};
+use super::unread::{self, Crowded, FRAME_BYTES, Streams, Unread};
 use crate::observe::{Metric, Metrics};
 
 /// From accepting a connection, or from the end of a request, to the end of the next headers.
@@ -107,6 +107,14 @@ impl Room {
         })
     }
 
+    /// A large answer, counted until its connection has it.
+    ///
+    /// # Errors
+    /// Too many wait for their readers.
+    pub(super) async fn hold(&self, answer: Response<Body>) -> Result<Response<Body>, Crowded> {
+        self.unread.hold(answer).await
+    }
+
     /// Bytes of large answers that are not read yet.
     pub(crate) fn answer_bytes(&self) -> u64 {
         self.unread.bytes()
@@ -147,11 +155,8 @@ pub(crate) async fn serve(
                 // Over the limit the connection is closed at once: the client sees it and retries.
                 let Some(place) = room.enter() else { continue };
                 let through = Through { peer, bound };
-                let serving = Serving {
-                    router: router.clone(),
-                    unread: room.unread.clone(),
-                };
-                connections.spawn(connection(stream, through, serving, place, stop.clone()));
+                let router = router.clone();
+                connections.spawn(connection(stream, through, router, place, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -164,25 +169,17 @@ pub(crate) async fn serve(
     connections.wait().await;
 }
 
-/// What answers the requests of a connection.
-#[derive(Clone)]
-struct Serving {
+async fn answer(
     router: Router,
-    unread: Unread,
-}
-
-impl Serving {
-    async fn answer(self, request: hyper::Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let version = request.version();
-        let answer = self.router.oneshot(request).await?;
-        Ok(self.unread.hold(answer, version).await)
-    }
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    Ok(unread::watched(router.oneshot(request).await?))
 }
 
 async fn connection(
     stream: TcpStream,
     through: Through,
-    serving: Serving,
+    router: Router,
     place: Place,
     stop: CancellationToken,
 ) {
@@ -195,7 +192,7 @@ async fn connection(
             spoken.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(through);
             // Boxed, so that a connection without a request does not hold room for one.
-            Box::pin(serving.clone().answer(request))
+            Box::pin(answer(router.clone(), request))
         }
     });
     let protocols = protocols(if place.large.is_some() { LARGE } else { SMALL });
@@ -222,7 +219,7 @@ async fn silent(time: tokio::time::Sleep, spoken: &AtomicBool) {
 }
 
 fn protocols(buffers: Buffers) -> auto::Builder<Streams> {
-    let mut protocols = auto::Builder::new(Streams);
+    let mut protocols = auto::Builder::new(Streams::default());
     protocols
         .http1()
         .timer(TokioTimer::new())
@@ -235,6 +232,7 @@ fn protocols(buffers: Buffers) -> auto::Builder<Streams> {
         .keep_alive_timeout(Duration::from_secs(10))
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(FRAME_BYTES)
         .initial_stream_window_size(buffers.stream)
         .initial_connection_window_size(buffers.connection);
     protocols

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
@@ -17,8 +17,13 @@ use super::access::{Policy, guard};
 use super::error::{self, Failure};
 use super::pages::{deletes, overview, service, settings, start, theme};
 use super::state::Shared;
+use super::unread::Crowded;
 use super::{api, assets, health, login, page, pages, tokens};
+use crate::observe::Metric;
 use crate::receive::{cors, loki, otlp_grpc, otlp_http};
+
+/// Told to who wanted a large answer while too many waited.
+const RETRY_AFTER_S: u64 = 5;
 
 /// Dynamic answers are compressed once each: level 4 costs a fifth of the default for 5 % more bytes.
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(4);
@@ -51,6 +56,7 @@ impl Routes {
             Policy::Public | Policy::Page | Policy::AdminPage | Policy::Api | Policy::AdminApi => {
                 guarded
                     .layer::<_, Infallible>(map_response(page::harden))
+                    .layer::<_, Infallible>(from_fn_with_state(self.app.clone(), within_room))
                     .layer(CompressionLayer::new().quality(COMPRESSION))
             }
         };
@@ -289,6 +295,24 @@ fn people_looking(routes: Routes) -> Routes {
             "/trace/{id}/span/{span}",
             get(pages::trace::span),
         )
+}
+
+/// Holds back large answers while too many wait for their readers. Inside of the compression, which
+/// hides how long they are.
+async fn within_room(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let target = error::Target::of(&request);
+    let answer = next.run(request).await;
+    match app.room.hold(answer).await {
+        Ok(answer) => answer,
+        Err(Crowded) => {
+            app.metrics.add(Metric::QueriesRefused, &["unread"], 1);
+            let what = "too many large answers wait for their readers; ask again, or for less";
+            let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unread", what);
+            let failure = failure.retry_after(RETRY_AFTER_S);
+            let audience = target.audience_without_route();
+            page::harden(failure.render(&app, audience, &target, ().into_response())).await
+        }
+    }
 }
 
 /// More than one `Host` is how one server is made to disagree with the proxy in front of it about

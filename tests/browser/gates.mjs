@@ -59,6 +59,7 @@ export async function checkWeight(page, url, budget = PAGE) {
 /** Bytes of an answer's body as gzip; fetch would only tell what it inflated. */
 const gzipped = (address) => new Promise((done, failed) => {
   get(address, { headers: { "accept-encoding": "gzip" } }, (answer) => {
+    if (answer.statusCode !== 200) failed(new Error(`${address}: ${answer.statusCode}`));
     let size = 0;
     answer.on("data", (part) => (size += part.length)).on("end", () => done(size)).on("error", failed);
   }).on("error", failed);

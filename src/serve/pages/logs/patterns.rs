@@ -314,20 +314,27 @@ fn empty(request: &PageRequest, answer: &Answer, url: &PageUrl) -> Option<Empty>
         return None;
     }
     let range = request.range.in_words(&request.zone);
+    let is_whole = found.stats.partial.is_none();
     Some(match (url.get("new").is_some(), found.total) {
-        (true, _) => Empty {
+        (true, 1..) if is_whole => Empty {
             title: "No new pattern",
             text: format!("Every pattern of {range} was seen before."),
             href: url.without("new").to_string(),
             action: "Show all patterns",
         },
-        (false, 0) => Empty {
+        (_, 0) if is_whole => Empty {
             title: "No line matches",
             text: format!("0 lines in {range}."),
             href: url.at("/logs").to_string(),
             action: "Back to the lines",
         },
-        (false, _) => Empty {
+        _ if !is_whole => Empty {
+            title: "No pattern so far",
+            text: "Not all lines were looked at.".to_owned(),
+            href: url.at("/logs").to_string(),
+            action: "Back to the lines",
+        },
+        _ => Empty {
             title: "No pattern",
             text: "These lines have no text that repeats.".to_owned(),
             href: url.at("/logs").to_string(),
