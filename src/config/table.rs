@@ -88,15 +88,17 @@ settings! {
     /// Bytes of all segments; the oldest go first. `auto` is what the volume has room for.
     "retention.max_bytes" = retention_max_bytes: Auto<ByteSize> = "auto";
 
-    /// The memory budget, split over caches, buffers and queries at start. `auto` is 60 % of the
-    /// container's or the machine's memory, at most 1 GiB.
+    /// The memory budget, at least 64 MB, split over requests, heads, queries and caches at start.
+    /// `auto` is 60 % of the container's or the machine's memory, at most 1 GiB; a small container
+    /// gives up to 80 % for the least.
     "limits.memory" = limits_memory: Auto<ByteSize> = "auto";
     /// Below this much free disk, ingest answers 503 and queries go on. `auto` is
     /// max(5 %, min(256 MB, 10 %)) of the volume.
     "limits.disk_free_min" = limits_disk_free_min: Auto<ByteSize> = "auto";
     /// Connections held at once over all listeners; more are refused and counted.
     "limits.connections" = limits_connections: Count = "1024";
-    /// The largest request, after decompression. `auto` is a sixteenth of `limits.memory`, at most 32 MiB.
+    /// The largest request, after decompression. `auto` is a sixteenth of `limits.memory`, at most
+    /// 32 MiB; more than a quarter of what requests in flight may take is refused.
     "limits.request_bytes" = limits_request_bytes: Auto<ByteSize> = "auto";
     /// Longest name of a span, an event or an attribute; longer ones are cut and marked.
     "limits.name_bytes" = limits_name_bytes: ByteSize = "1KiB";
