@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use crate::model::{ProjectId, TimeRange, Timestamp, TraceId, write};
 use crate::store::{SpanColumns, SpanPrune, StoreError};
@@ -14,11 +15,11 @@ use super::super::{Footprint, Grade, Pause, SegmentFacts};
 use super::encode::SpanWriter;
 use super::rows::{GroupNumbers, Rows};
 use super::seal::write_rows;
-use super::{FINAL_BLOCK_ROWS_MAX, SpanBlock, SpanSegment};
+use super::{BLOCK_BYTES_MAX, FINAL_BLOCK_ROWS_MAX, SpanBlock, SpanSegment};
 
-/// Encoded bytes of one trace that are gathered before they are written: a longer trace is written in
-/// pieces, as one that heads have cut.
-const TRACE_BYTES_MAX: usize = 8 << 20;
+/// Encoded bytes that are gathered before they are written, once of whole traces and once of the trace
+/// that is not whole yet: two blocks. A longer trace is written in pieces, as one that heads have cut.
+pub(super) const GATHERED_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX;
 
 impl SpanSegment {
     /// What rewriting this segment takes: of each part the largest block and
@@ -55,16 +56,18 @@ pub(crate) fn recode(
     for input in inputs {
         kept.red.merge(&input.red()?);
     }
+    let path = inputs
+        .first()
+        .map_or_else(Default::default, |input| input.frame().path().to_owned());
     let mut copier = Copier {
         kept: Some(kept),
         writer: SpanWriter::new(Grade::Final),
         project,
         batch: Batch::default(),
         trace: Batch::default(),
+        out,
+        path,
     };
-    let path = inputs
-        .first()
-        .map_or_else(Default::default, |input| input.frame().path().to_owned());
     let mut streams = streams(inputs)?;
     for stream in &mut streams {
         copier.refill(stream, pause)?;
@@ -73,15 +76,10 @@ pub(crate) fn recode(
         for stream in &mut streams {
             copier.gather(trace, stream, pause)?;
         }
-        copier.close_trace();
-        let drained = copier.writer.drain(out);
-        drained.map_err(StoreError::io("rewrite", &path))?;
+        copier.close_trace()?;
     }
     let raw_bytes = inputs.iter().map(|input| input.facts().raw_bytes).sum();
-    let (rest, facts) = copier.finish(raw_bytes);
-    out.write_all(&rest)
-        .map_err(StoreError::io("rewrite", &path))?;
-    Ok(facts)
+    copier.finish(raw_bytes)
 }
 
 /// The blocks of one part, in order of their traces, with the spans of the one that is open.
@@ -158,7 +156,7 @@ impl Batch {
     }
 }
 
-struct Copier {
+struct Copier<'o, W> {
     /// What the rows of all blocks share; taken while a block is written.
     kept: Option<Rows<'static>>,
     writer: SpanWriter,
@@ -167,9 +165,12 @@ struct Copier {
     batch: Batch,
     /// The trace that is being gathered.
     trace: Batch,
+    out: &'o mut W,
+    /// What errors of `out` are about.
+    path: PathBuf,
 }
 
-impl Copier {
+impl<W: Write> Copier<'_, W> {
     /// Opens the next block of a stream that has given all of the one before.
     fn refill(&mut self, stream: &mut Stream, pause: Pause<'_>) -> Result<(), StoreError> {
         let Some(block) = stream.blocks.pop_front() else {
@@ -223,9 +224,9 @@ impl Copier {
             let row = stream.open.rows[stream.taken];
             self.trace.push(row, stream.open.encoded(&row));
             stream.taken += 1;
-            if self.trace.bytes.len() > TRACE_BYTES_MAX {
-                self.close_trace();
-                self.flush();
+            if self.trace.bytes.len() > GATHERED_BYTES_MAX {
+                self.close_trace()?;
+                self.flush()?;
             }
             if stream.taken == stream.open.rows.len() {
                 self.refill(stream, pause)?;
@@ -234,17 +235,19 @@ impl Copier {
         Ok(())
     }
 
-    fn close_trace(&mut self) {
-        if self.batch.rows.len() + self.trace.rows.len() > FINAL_BLOCK_ROWS_MAX {
-            self.flush();
+    fn close_trace(&mut self) -> Result<(), StoreError> {
+        let is_long = self.batch.rows.len() + self.trace.rows.len() > FINAL_BLOCK_ROWS_MAX;
+        if is_long || self.batch.bytes.len() + self.trace.bytes.len() > GATHERED_BYTES_MAX {
+            self.flush()?;
         }
         let mut trace = std::mem::take(&mut self.trace);
         self.batch.append(&mut trace);
         self.trace = trace;
+        Ok(())
     }
 
     /// Writes the gathered traces.
-    fn flush(&mut self) {
+    fn flush(&mut self) -> Result<(), StoreError> {
         let kept = self.kept.take().expect(KEPT);
         let batch = &self.batch;
         let mut rows = kept.continued(batch.rows.len());
@@ -254,12 +257,17 @@ impl Copier {
         write_rows(&rows, &mut self.writer);
         self.kept = Some(rows.continued(0));
         self.batch.clear();
+        let drained = self.writer.drain(self.out);
+        drained.map_err(StoreError::io("rewrite", &self.path))
     }
 
-    fn finish(mut self, raw_bytes: u64) -> (Vec<u8>, SegmentFacts) {
-        self.flush();
+    fn finish(mut self, raw_bytes: u64) -> Result<SegmentFacts, StoreError> {
+        self.flush()?;
         let kept = self.kept.take().expect(KEPT);
-        self.writer.finish(&kept, raw_bytes)
+        let (rest, facts) = self.writer.finish(&kept, raw_bytes);
+        let written = self.out.write_all(&rest);
+        written.map_err(StoreError::io("rewrite", &self.path))?;
+        Ok(facts)
     }
 }
 

@@ -313,3 +313,77 @@ fn names_that_are_data_fall_back_to_raw_spans() {
     let content = of_segments(&[segment], &SpanPrune::default()).expect("just sealed");
     assert_eq!(content, of_chunks(&chunks));
 }
+
+/// Takes bytes, and remembers the most that came at once.
+#[derive(Default)]
+struct Largest {
+    bytes: Vec<u8>,
+    at_once: usize,
+}
+
+impl std::io::Write for Largest {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.at_once = self.at_once.max(bytes.len());
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Fewer of them than a block has rows: it is their bytes that make it go out.
+#[test]
+fn large_spans_are_not_gathered_without_end() {
+    const SPAN_BYTES: usize = 20 << 10;
+    let n = 3 * recode::GATHERED_BYTES_MAX / SPAN_BYTES / 2;
+    let mut random = super::super::random::Random::new(5);
+    let mut writer = write::RequestWriter::default();
+    let (resource, scope) = Default::default();
+    for i in 1..=n as u64 {
+        let text: Vec<u8> = (0..SPAN_BYTES).map(|_| random.next() as u8).collect();
+        writer.span(&SpanView {
+            resource: &resource,
+            scope: &scope,
+            at: Timestamp(0),
+            trace_id: TraceId(u128::from(i).to_be_bytes()),
+            span_id: crate::model::SpanId(i.to_be_bytes()),
+            parent: None,
+            trace_state: "",
+            flags: 0,
+            name: "chat",
+            kind: 3,
+            start: Timestamp(MIDNIGHT + i),
+            end: Timestamp(MIDNIGHT + 2 * i),
+            attributes: &[crate::model::Attr {
+                key: "gen_ai.prompt",
+                value: crate::model::ValueRef::Bytes(&text),
+            }],
+            dropped_attributes: 0,
+            events: &[],
+            dropped_events: 0,
+            links: &[],
+            dropped_links: 0,
+            status_code: 0,
+            status_message: "",
+        });
+    }
+    let chunk = SpanChunk::parse(crate::model::chunk::Request {
+        bytes: writer.finish().into(),
+        project: ProjectId::DEFAULT,
+        received: Timestamp(MIDNIGHT),
+    });
+    let chunks = [Arc::new(chunk.expect("sound"))];
+    let files = Files::new();
+    let sealed = super::seal(&chunks, day).remove(0);
+    let segment: SpanSegment = files.open("large.seg", &sealed.bytes).expect("sealed");
+    let mut out = Largest::default();
+    let pause: crate::store::segment::Pause<'_> = &mut || Ok(());
+    let facts = recode(&[segment], ProjectId::DEFAULT, &mut out, pause).expect("whole");
+    assert_eq!(facts.rows, n as u64);
+    let most = recode::GATHERED_BYTES_MAX + (1 << 20);
+    assert!(out.at_once < most, "{} bytes at once", out.at_once);
+    let again = files.open("again.seg", &out.bytes).expect("just written");
+    let content = of_segments(&[again], &SpanPrune::default()).expect("just written");
+    assert_eq!(content, of_chunks(&chunks));
+}
