@@ -20,8 +20,8 @@ const TEXTS_MIN: u32 = 4;
 /// recorded corpora have at most 700.
 const TEMPLATES_MAX: usize = 1_365;
 
-/// Templates counted at once, where more than a head is: 4 MB. Past it those that were met only once or
-/// twice are forgotten and may be counted anew.
+/// Templates counted at once, where more than a head is: 9 MB. Past it the rarest are forgotten and may
+/// be counted anew, until half of it is free: each pass over all of them pays for as many new ones.
 const COUNTED_MAX: usize = 1 << 18;
 
 /// How often templates occur.
@@ -47,10 +47,16 @@ impl Census {
     pub(super) fn add(&mut self, name: u64, texts: u32) {
         let count = self.counts.entry(name).or_default();
         *count = count.saturating_add(texts);
-        let mut rare = 1;
-        while self.counts.len() > COUNTED_MAX {
+        if self.counts.len() > COUNTED_MAX {
+            self.prune();
+        }
+    }
+
+    fn prune(&mut self) {
+        let mut rare: u32 = 1;
+        while self.counts.len() > COUNTED_MAX / 2 {
             self.counts.retain(|_, count| *count > rare);
-            rare *= 2;
+            rare = rare.saturating_mul(2);
         }
     }
 
@@ -133,5 +139,23 @@ impl Hasher for AsIs {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_census_makes_room_for_as_many_as_it_keeps() {
+        let mut census = Census::default();
+        census.add(1, 1_000);
+        for name in 2..=COUNTED_MAX as u64 {
+            census.add(name, 2);
+        }
+        assert_eq!(census.counts.len(), COUNTED_MAX);
+        census.add(COUNTED_MAX as u64 + 1, 1);
+        assert!(census.counts.len() <= COUNTED_MAX / 2);
+        assert!(census.has(1), "the frequent ones stay");
     }
 }
