@@ -1,8 +1,9 @@
-//! Which segments become one: tiers of eight within a partition, copied block by block; then, once, all
-//! of it written anew in larger segments, when a tier is full or the partition's time is past. Pure; the
-//! keeper does it.
+//! Which segments become one: tiers of eight within a partition, copied block by block; then all of it
+//! written anew in larger segments, when a tier is full or the partition's time is past. Pure; the keeper
+//! does it.
 //!
-//! With 32k-row heads each record is copied once and rewritten once.
+//! With 32k-row heads each record is copied once and rewritten once. What comes late is rewritten with
+//! what came late before, again each time that has grown by a quarter.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +30,12 @@ const FINAL_ROWS_MIN: u64 = FINAL_ROWS_MAX / 8 * 5;
 /// Segments below this are copied first.
 const COPIED_ROWS_MIN: u64 = COPIED_ROWS_MAX / FAN_IN as u64;
 
-/// Rewritten segments below this are rewritten once more when others come into a past partition.
+/// Rewritten segments below this may be rewritten with what comes late into a past partition.
 const SMALL_ROWS: u64 = FINAL_ROWS_MAX / FAN_IN as u64;
+
+/// Rows of such a segment for each row that it is joined with, at most: without it ten late records
+/// would rewrite 150,000 with every head.
+const JOINED_PER_ROW: u64 = 4;
 
 /// The level of a segment that was rewritten.
 pub(super) const LEVEL_FINAL: u8 = u8::MAX;
@@ -117,16 +122,27 @@ fn full(rows: &[&SegmentRow]) -> Option<Vec<u64>> {
     (total_rows(&taken) >= FINAL_ROWS_MIN).then(|| ids(&taken))
 }
 
-/// Everything that was not rewritten, with what was and is small; one segment alone as well.
+/// Everything that was not rewritten, one segment alone as well; with it what was and is small, smallest
+/// first, as long as that is not much more than what it joins.
 fn sweep(rows: &[&SegmentRow]) -> Option<Vec<u64>> {
-    let left = |row: &&&SegmentRow| row.level < LEVEL_FINAL || row.rows < SMALL_ROWS;
-    let mut left: Vec<&SegmentRow> = rows.iter().filter(left).copied().collect();
-    // What was rewritten comes last: it only joins others.
-    left.sort_by_key(|row| (row.level == LEVEL_FINAL, row.id));
-    let mut taken = take(left.into_iter());
+    let is_new = |row: &&&SegmentRow| row.level < LEVEL_FINAL;
+    let mut taken = take(rows.iter().filter(is_new).copied());
+    if taken.is_empty() {
+        return None;
+    }
+    let is_small = |row: &&&SegmentRow| row.level == LEVEL_FINAL && row.rows < SMALL_ROWS;
+    let mut small: Vec<&SegmentRow> = rows.iter().filter(is_small).copied().collect();
+    small.sort_by_key(|row| row.rows);
+    for row in small {
+        let n = total_rows(&taken);
+        let fits = n + row.rows <= FINAL_ROWS_MAX && taken.len() < INPUTS_MAX;
+        if !fits || row.rows > JOINED_PER_ROW * n {
+            break;
+        }
+        taken.push(row);
+    }
     taken.sort_by_key(|row| row.id);
-    let is_new = |row: &&SegmentRow| row.level < LEVEL_FINAL;
-    taken.iter().any(is_new).then(|| ids(&taken))
+    Some(ids(&taken))
 }
 
 /// As many as make one segment, the first in any case.
@@ -222,8 +238,10 @@ mod tests {
         check(&past, 2, Some((Way::Recode, &[0, 1, 2, 3])));
         check(&rows(0..1, 3, 9300, 0), 2, Some((Way::Recode, &[0])));
         check(&rows(0..2, LEVEL_FINAL, 9300, 0), 2, None);
-        let late = [row(0, LEVEL_FINAL, 9300, 0), row(1, 0, 100, 0)];
+        let late = [row(0, LEVEL_FINAL, 9300, 0), row(1, 0, 2400, 0)];
         check(&late, 2, Some((Way::Recode, &[0, 1])));
+        let few = [row(0, LEVEL_FINAL, 9300, 0), row(1, 0, 100, 0)];
+        check(&few, 2, Some((Way::Recode, &[1])));
         // An earlier version merged by copying up to this size.
         check(&rows(0..2, 2, 2 << 20, 0), 2, Some((Way::Recode, &[0])));
     }
@@ -233,6 +251,30 @@ mod tests {
         assert!(!is_behind(&rows(0..64, 0, 10, 0)));
         assert!(is_behind(&rows(0..65, 0, 10, 0)));
         assert!(!is_behind(&rows(0..200, 1, 10, 0)));
+    }
+
+    #[test]
+    fn what_comes_late_does_not_rewrite_the_same_rows_each_time() {
+        const TIMES: u64 = 400;
+        let now = START.saturating_add(2 * 24 * NANOS_PER_HOUR);
+        let mut segments = vec![row(0, LEVEL_FINAL, SMALL_ROWS - 1, 0)];
+        let mut written = 0;
+        for id in 1..=TIMES {
+            segments.push(row(2 * id, 0, 10, 0));
+            while let Some(plan) = plan(&segments, now, |_| true) {
+                let is_input = |row: &SegmentRow| plan.ids.contains(&row.id);
+                let (inputs, rest): (Vec<_>, _) = segments.into_iter().partition(is_input);
+                let n = total_rows(&inputs.iter().collect::<Vec<_>>());
+                segments = rest;
+                segments.push(row(2 * id + 1, LEVEL_FINAL, n, 0));
+                written += n;
+            }
+        }
+        let late = TIMES * 10;
+        let all: u64 = segments.iter().map(|row| row.rows).sum();
+        assert_eq!(all, late + SMALL_ROWS - 1);
+        assert!(written < 20 * late, "{written} rows for {late}");
+        assert!(segments.len() < 8, "{} segments", segments.len());
     }
 
     #[test]
