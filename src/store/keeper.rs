@@ -1,7 +1,7 @@
 //! The maintenance thread: forgets what is past retention, merges small segments and rewrites them for
 //! good. Never touches the head or the log. The catalogue forgets first, then files go; readers that
-//! hold them go on. Merging takes a tenth of a core at most and steps aside for the sealer; retention
-//! and deletions do not wait.
+//! hold them go on. Merging takes a tenth of a core at most unless files pile up, steps aside for the
+//! sealer, and stops when the volume is full; retention and deletions do not wait for it to end.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -111,7 +111,7 @@ impl Keeper {
             ..Round::default()
         };
         self.pace.forgive();
-        while round.merged < MERGES_PER_ROUND && round.recoded == 0 && !self.shared.is_closed() {
+        while round.merged < MERGES_PER_ROUND && round.recoded == 0 && self.may_merge() {
             let rows = self.rows();
             let rules = self.shared.live().rules.clone();
             // What is to be rewritten is not copied before.
@@ -147,17 +147,22 @@ impl Keeper {
         Ok(round)
     }
 
+    /// Merging needs room that a full volume has not: retention's turn comes first.
+    fn may_merge(&self) -> bool {
+        !self.shared.is_closed() && !self.shared.is_full()
+    }
+
     /// What a merge does between two pieces of its work: rests, and lets the sealer go first.
     ///
     /// # Errors
-    /// [`StoreError::Stopped`] when the store closes.
+    /// [`StoreError::Stopped`] when the store closes or the volume fills up.
     fn pause(shared: &Shared, pace: &mut Pace, hurry: bool) -> Result<(), StoreError> {
         if hurry || shared.is_hurried() {
             pace.forgive();
         } else {
             pace.rest(shared);
         }
-        if shared.is_closed() || shared.is_poisoned() {
+        if shared.is_closed() || shared.is_poisoned() || shared.is_full() {
             return Err(StoreError::Stopped);
         }
         Ok(())

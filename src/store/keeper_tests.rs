@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
+use super::super::disk::Space;
 use super::super::disk::sim::World;
 use super::super::fixture::{START, batch, config, numbers, sim};
 use super::super::{Opened, open};
@@ -122,4 +123,35 @@ fn what_was_rewritten_stays() {
         Round::default()
     );
     check_whole(&store.store);
+}
+
+#[test]
+fn a_volume_that_fills_up_stops_a_rewrite_for_retention() {
+    let world = World::new();
+    let mut store = filled(&world);
+    store.keeper.maintain(START).expect("copied");
+    let full = Space {
+        free: 0,
+        total: 1000,
+    };
+    let filling = world.clone();
+    let wait = move |shared: &Shared, _| {
+        filling.set_space(full);
+        shared.look_at_space().expect("a good disk");
+    };
+    store.keeper.pace = Pace::with(meter(&Arc::default()), Box::new(wait));
+    let round = store.keeper.maintain(LATER).expect("no error");
+    assert_eq!(
+        (round.dropped, round.recoded),
+        (0, 0),
+        "stopped at its first rest"
+    );
+    check_whole(&store.store);
+    assert!(
+        store.keeper.shared.is_hurried(),
+        "the next round comes at once"
+    );
+    let round = store.keeper.maintain(LATER).expect("no error");
+    assert!(round.dropped > 0, "{round:?}");
+    assert_eq!((round.merged, round.recoded), (0, 0), "{round:?}");
 }

@@ -27,7 +27,7 @@ pub(super) struct Live {
     pub(super) watermarks: Watermarks,
     /// Pending deletions, oldest first.
     pub(super) rules: Arc<[Rule]>,
-    /// A deletion came in since the keeper last looked.
+    /// A deletion came in, or the volume filled up, since the keeper last looked.
     pub(super) hurry: bool,
 }
 
@@ -175,8 +175,16 @@ impl Shared {
 
     /// A write found no room: refuse until [`Shared::look_at_space`] sees enough again.
     pub(super) fn out_of_space(&self) -> StoreError {
-        self.full_at.store(0, Ordering::Relaxed);
+        if self.full_at.swap(0, Ordering::Relaxed) == NOT_FULL {
+            self.hurry();
+        }
         self.disk_full(0)
+    }
+
+    /// Retention makes room, and what writes without need stops: the keeper is not to wait with it.
+    fn hurry(&self) {
+        self.live().hurry = true;
+        self.changed.notify_all();
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -197,6 +205,9 @@ impl Shared {
             NOT_FULL
         };
         let before = self.full_at.swap(full_at, Ordering::Relaxed);
+        if before == NOT_FULL && full_at != NOT_FULL {
+            self.hurry();
+        }
         if (before == NOT_FULL) != (full_at == NOT_FULL) {
             let (free, full) = (space.free, full_at != NOT_FULL);
             tracing::warn!(full, free, min, "room on the volume");
@@ -351,7 +362,7 @@ impl Shared {
     }
 
     /// Waits out a rest of the keeper, and then until no head is to be sealed, so that the core is left
-    /// to ingest; not when the store closes or a deletion comes in.
+    /// to ingest; not when the store closes, a deletion comes in or the volume fills up.
     pub(super) fn rest(&self, rest: Duration) {
         let is_free = |live: &Live| live.hurry || self.is_closed();
         let waited = self
