@@ -36,8 +36,12 @@ const SCANNED_PER_ROUND: usize = 64;
 const ERASED_PER_ROUND: usize = 4;
 
 /// Merges in one round, so that retention gets its turn under full load. One that rewrites ends its
-/// round: 1 M rows take half a minute at this pace, and at most five while ingest never stops.
+/// round: 1 M rows take half a minute at this pace, and longer while heads wait to be sealed.
 const MERGES_PER_ROUND: usize = 64;
+
+/// Rounds that a rewrite is put off because a head waits to be sealed: a minute. Ingest that never
+/// pauses keeps one waiting at nearly every look, and what is never rewritten takes a fifth more disk.
+const PUT_OFF_MAX: u32 = 12;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(crate) struct Keeper {
     unmergeable: BTreeSet<u64>,
     /// Segments that would take too much memory to be rewritten. Kept as they are.
     too_large: BTreeSet<u64>,
+    /// Rounds in a row that have put off a rewrite.
+    put_off: u32,
     pace: Pace,
 }
 
@@ -69,6 +75,7 @@ impl Keeper {
             guard: ClockGuard::new(clock),
             unmergeable: BTreeSet::new(),
             too_large: BTreeSet::new(),
+            put_off: 0,
             pace: Pace::full(),
         }
     }
@@ -123,12 +130,10 @@ impl Keeper {
             let Some(plan) = merge::plan(&rows, now, is_mergeable) else {
                 break;
             };
-            // Heads that wait need memory and the core, deletions the next round; this can wait longer.
-            let is_busy = self.shared.live().heads.sealing_bytes() > 0 || !rules.is_empty();
-            if plan.way == Way::Recode && is_busy {
+            let hurry = merge::is_behind(&rows, is_mergeable);
+            if plan.way == Way::Recode && self.puts_off(!rules.is_empty()) {
                 break;
             }
-            let hurry = merge::is_behind(&rows);
             match self.merge(&plan, hurry) {
                 Ok(()) => {}
                 Err(StoreError::Stopped) => break,
@@ -150,6 +155,18 @@ impl Keeper {
     /// Merging needs room that a full volume has not: retention's turn comes first.
     fn may_merge(&self) -> bool {
         !self.shared.is_closed() && !self.shared.is_full()
+    }
+
+    /// Whether a rewrite has to wait for another round. Heads that wait need memory and the core: it can
+    /// wait for them, but not for ever. Deletions come to an end and go first.
+    fn puts_off(&mut self, is_erasing: bool) -> bool {
+        if is_erasing {
+            return true;
+        }
+        let is_busy = self.shared.live().heads.sealing_bytes() > 0;
+        let puts_off = is_busy && self.put_off < PUT_OFF_MAX;
+        self.put_off = if puts_off { self.put_off + 1 } else { 0 };
+        puts_off
     }
 
     /// What a merge does between two pieces of its work: rests, and lets the sealer go first.

@@ -155,3 +155,56 @@ fn a_volume_that_fills_up_stops_a_rewrite_for_retention() {
     assert!(round.dropped > 0, "{round:?}");
     assert_eq!((round.merged, round.recoded), (0, 0), "{round:?}");
 }
+
+#[test]
+fn a_head_that_always_waits_does_not_put_off_a_rewrite_for_ever() {
+    let mut store = filled(&World::new());
+    store
+        .writer
+        .append(batch(Signal::Logs, REQUESTS, ROWS, START))
+        .expect("accepted");
+    store.writer.seal(Signal::Logs).expect("a good disk");
+    let round = store.keeper.maintain(LATER).expect("a good disk");
+    assert_eq!((round.merged, round.recoded), (4, 0), "the sealer first");
+    let mut rounds = 1;
+    while store.keeper.maintain(LATER).expect("a good disk").recoded == 0 {
+        rounds += 1;
+        assert!(rounds <= PUT_OFF_MAX, "put off for ever");
+    }
+    assert_eq!(rounds, PUT_OFF_MAX);
+}
+
+#[test]
+fn a_backlog_does_not_wait_for_rests_but_what_stays_as_it_is_is_none() {
+    /// More than the keeper merges at leisure.
+    const HEADS: u64 = 72;
+    let check = |n_left: usize, is_rested: bool| {
+        let mut store = open(config(), sim(&World::new()), START).expect("an empty disk");
+        for n in 0..HEADS {
+            let batch = batch(Signal::Logs, n, 1, START);
+            store.writer.append(batch).expect("accepted");
+            store.writer.seal(Signal::Logs).expect("a good disk");
+            while store.sealer.step().expect("a good disk") {}
+        }
+        let rested_at = Arc::new(Mutex::new(Vec::new()));
+        let seen = rested_at.clone();
+        let wait = move |shared: &Shared, _| {
+            let segments = shared.live().segments.clone();
+            let fresh = segments.list.iter().filter(|s| s.row.level == 0).count();
+            seen.lock().expect("one thread").push(fresh);
+        };
+        store.keeper.pace = Pace::with(meter(&Arc::default()), Box::new(wait));
+        let rows = store.keeper.rows();
+        let left = rows.iter().take(n_left).map(|row| row.id);
+        store.keeper.unmergeable = left.collect();
+        store.keeper.maintain(START).expect("a good disk");
+        let rested_at = rested_at.lock().expect("one thread");
+        let in_backlog = rested_at.iter().any(|fresh| *fresh > 64);
+        assert_eq!(
+            in_backlog, is_rested,
+            "{n_left} left, rested at {rested_at:?}"
+        );
+    };
+    check(0, false);
+    check(60, true);
+}
