@@ -129,6 +129,7 @@ fn store_config(settings: &Settings) -> store::Config {
             heads: memory.of(User::Heads),
             sealing: memory.of(User::Sealing),
             directories: memory.of(User::Directories),
+            keeper: memory.of(User::Keeper),
         },
     }
 }

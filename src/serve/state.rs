@@ -200,6 +200,7 @@ impl App {
             User::Door => self.receiver.door.budget_used() as u64,
             User::Heads => stats.signals.iter().map(|signal| signal.head_bytes).sum(),
             User::Sealing => stats.sealing_bytes,
+            User::Keeper => self.store.rewriting_bytes(),
             User::Queries => self.engine.registry.held_bytes(),
             User::Directories => stats.directory_bytes,
             User::Layouts => self.engine.layout_figures().bytes,

@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     pub(crate) sealing: u64,
     /// Directories and dictionaries that segments keep between queries.
     pub(crate) directories: u64,
+    /// What the keeper takes to rewrite segments as one.
+    pub(crate) keeper: u64,
 }
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ impl Default for Memory {
             heads: 48 << 20,
             sealing: 32 << 20,
             directories: 16 << 20,
+            keeper: 64 << 20,
         }
     }
 }

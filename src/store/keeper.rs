@@ -50,7 +50,8 @@ pub(crate) struct Keeper {
     guard: ClockGuard,
     /// Segments with a damaged block: served as far as they can be read, never rewritten.
     unmergeable: BTreeSet<u64>,
-    /// Segments that would take too much memory to be rewritten. Kept as they are.
+    /// Segments that would take too much memory to be rewritten, or have too many kinds of records for
+    /// one part. Kept as they are.
     too_large: BTreeSet<u64>,
     /// Rounds in a row that have put off a rewrite.
     put_off: u32,
@@ -134,7 +135,9 @@ impl Keeper {
             if plan.way == Way::Recode && self.puts_off(!rules.is_empty()) {
                 break;
             }
-            match self.merge(&plan, hurry) {
+            let merged = self.merge(&plan, hurry);
+            self.shared.rewriting_bytes.store(0, Ordering::Relaxed);
+            match merged {
                 Ok(()) => {}
                 Err(StoreError::Stopped) => break,
                 Err(e) => return Err(e),
@@ -322,19 +325,22 @@ impl Keeper {
         Ok(erased)
     }
 
-    /// The segments of a plan; of one that rewrites, as many as memory allows.
+    /// The segments of a plan; of one that rewrites, as many as memory and one part allow: the
+    /// rest is for another.
     fn inputs(&mut self, plan: &Plan) -> Result<Vec<Arc<Segment>>, StoreError> {
         let list = self.shared.live().segments.clone();
         let planned = list.list.iter().filter(|s| plan.ids.contains(&s.row.id));
         let mut inputs: Vec<Arc<Segment>> = planned.cloned().collect();
         // What was rewritten before only joins others: it is left out first.
         inputs.sort_by_key(|segment| (segment.row.level == LEVEL_FINAL, segment.row.id));
-        while plan.way == Way::Recode && !segments::footprint(&inputs)?.fits() {
-            let last = inputs.pop().expect("no segments fit");
-            if inputs.is_empty() {
-                self.too_large.insert(last.row.id);
-                break;
+        if plan.way == Way::Recode {
+            let memory = self.shared.config.memory.keeper;
+            let (n, bytes) = segments::rewritable(&inputs, memory)?;
+            self.shared.rewriting_bytes.store(bytes, Ordering::Relaxed);
+            if n == 0 {
+                self.too_large.extend(inputs.first().map(|s| s.row.id));
             }
+            inputs.truncate(n);
         }
         Ok(inputs)
     }

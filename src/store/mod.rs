@@ -50,6 +50,7 @@ mod wal;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub(crate) use catalogue::Key;
 pub(crate) use config::{Config, Memory, Retention};
@@ -91,6 +92,11 @@ impl Store {
     /// Sizes and states, for `/metrics` and the settings page.
     pub(crate) fn stats(&self) -> Stats {
         stats::stats(&self.shared)
+    }
+
+    /// Memory that the keeper takes now to rewrite segments as one, in bytes.
+    pub(crate) fn rewriting_bytes(&self) -> u64 {
+        self.shared.rewriting_bytes.load(Ordering::Relaxed)
     }
 
     /// The database of the catalogue, for the small state of [`meta`].

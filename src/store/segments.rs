@@ -16,6 +16,7 @@ use super::prune::{LogPrune, SpanPrune};
 use super::rewrite;
 use super::segment::{
     self, Footprint, LogBlock, LogSegment, Pause, Sealed, SegmentFacts, SpanBlock, SpanSegment,
+    Variety,
 };
 use super::templates::{Gate, Mined, TemplateId};
 use super::unit::{LogUnit, SpanUnit, Unreadable};
@@ -406,14 +407,32 @@ fn by_home<E: super::head::Entry + Copy>(
     sealed.collect()
 }
 
-/// What rewriting these segments as one takes.
-pub(super) fn footprint(inputs: &[Arc<Segment>]) -> Result<Footprint, StoreError> {
-    inputs.iter().try_fold(Footprint::default(), |sum, input| {
-        Ok(sum.with(match &input.data {
+/// How many of these segments of one signal, from the first on, may be rewritten as one, and what that
+/// takes: `memory` bytes at most, and no record kept raw for want of room in the dictionary.
+pub(super) fn rewritable(inputs: &[Arc<Segment>], memory: u64) -> Result<(usize, u64), StoreError> {
+    let signal = inputs
+        .first()
+        .map_or(Signal::Logs, |input| input.row.signal);
+    let (mut footprint, mut variety) = (Footprint::default(), Variety::of(signal));
+    for (n, input) in inputs.iter().enumerate() {
+        let more = footprint.with(match &input.data {
             Data::Logs(segment) => segment.footprint()?,
             Data::Traces(segment) => segment.footprint()?,
-        }))
-    })
+        });
+        if more.bytes() > memory {
+            return Ok((n, footprint.bytes()));
+        }
+        match &input.data {
+            Data::Logs(segment) => segment.vary(&mut variety)?,
+            Data::Traces(segment) => segment.vary(&mut variety)?,
+        }
+        if !variety.fits() {
+            input.release();
+            return Ok((n, footprint.bytes()));
+        }
+        footprint = more;
+    }
+    Ok((inputs.len(), footprint.bytes()))
 }
 
 /// Writes the records of several segments of one signal and project as one segment: their blocks as

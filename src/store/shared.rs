@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) wal_bytes: AtomicU64,
     /// Memory of the seal under way, beside its head.
     pub(super) scratch_bytes: AtomicU64,
+    /// Memory of the rewrite under way.
+    pub(super) rewriting_bytes: AtomicU64,
     /// The last request in the log, the last one that a sync has covered, and how many syncs that
     /// took.
     pub(super) wal_last: AtomicU64,
@@ -96,6 +98,7 @@ impl Shared {
             low: AtomicU64::new(low),
             wal_bytes: AtomicU64::new(0),
             scratch_bytes: AtomicU64::new(0),
+            rewriting_bytes: AtomicU64::new(0),
             wal_last: AtomicU64::new(0),
             wal_synced: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),

@@ -8,6 +8,7 @@ use crate::model::{Attr, ProjectId, ResourceView, ScopeView};
 use super::column::strings::{Piece, Strings, Texts};
 use super::column::{Decoder, Encoder, ints, strings};
 use super::cursor::{Cursor, Damage, put_bytes, put_varint};
+use super::footprint::Variety;
 use super::interner::Interner;
 use super::values::{Kind, Slot};
 
@@ -156,6 +157,36 @@ pub(crate) fn slots<S>(
     attributes.iter().map(slot).collect()
 }
 
+/// Appends a text so that what follows cannot be taken for more of it.
+fn spell(key: &mut Vec<u8>, text: &[u8]) {
+    key.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    key.extend_from_slice(text);
+}
+
+/// Adds a shape to what is to become one part: its scope, numbers, texts and slots.
+pub(crate) fn vary<S>(
+    dictionary: &Dictionary<S>,
+    variety: &mut Variety,
+    scope: u32,
+    numbers: &[i64],
+    texts: &[u32],
+    slots: &[Slot],
+) {
+    let mut key = Vec::new();
+    spell(&mut key, dictionary.scope_bytes(scope));
+    for number in numbers {
+        key.extend_from_slice(&number.to_le_bytes());
+    }
+    let of_slots = slots.iter().map(|(text, _)| text);
+    for text in texts.iter().chain(of_slots) {
+        let text = dictionary.text(*text);
+        spell(&mut key, text.as_bytes());
+        variety.text(text);
+    }
+    key.extend(slots.iter().map(|(_, kind)| *kind as u8));
+    variety.shape(&key);
+}
+
 /// Appends the number of slots and the slots.
 pub(crate) fn put_slots(out: &mut Vec<u8>, slots: &[Slot]) {
     put_varint(out, slots.len() as u64);
@@ -232,6 +263,11 @@ impl<S> Dictionary<S> {
     /// A text by its number, which the shape has checked.
     pub(crate) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize)
+    }
+
+    /// A scope as it is kept, by its number, which the shape has checked.
+    pub(crate) fn scope_bytes(&self, number: u32) -> &[u8] {
+        self.scopes.get(number as usize)
     }
 
     pub(crate) fn resource(&self, number: u32) -> Result<ResourceView<'_>, Damage> {

@@ -94,11 +94,14 @@ impl<F: Format> Directory<F> {
             + self.services.iter().map(|s| s.len() + 16).sum::<usize>()
     }
 
-    /// Memory of the dictionaries of all parts, once they are read: eight times what they have in the
-    /// file.
-    pub(crate) fn dictionary_bytes(&self) -> u64 {
-        let stored = self.parts.iter().map(|part| part.dictionary_len);
-        8 * stored.sum::<u64>()
+    /// Bytes of a block's records while they are rewritten, roughly: as many of average size, or what its
+    /// columns unpack to when that is more.
+    pub(crate) fn open_bytes(&self, block: usize, row_bytes: u64) -> u64 {
+        let unpacked: u64 = self
+            .families(block)
+            .map(|(_, _, family)| family.raw())
+            .sum();
+        unpacked.max(u64::from(self.blocks[block].rows) * row_bytes)
     }
 
     pub(crate) fn put(&self, encoder: &mut Encoder, out: &mut Vec<u8>) {

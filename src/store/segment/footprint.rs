@@ -1,21 +1,36 @@
-//! What rewriting segments as one takes of memory, so that it is only tried where that is bounded: all of
-//! it has to fit beside the heads on a machine of 256 MB.
+//! What rewriting segments as one takes, so that it is only done where it may: memory, which the keeper
+//! has a share of (`limits.memory`), and kinds of records, which one part has room for. Decides nothing
+//! about which segments; reads directories and dictionaries, never a block.
 
-/// Trace ids of the logs of one rewritten segment: about 60 bytes each while it is written.
-const TRACES_MAX: u64 = 1 << 19;
+use std::collections::HashSet;
 
-/// Bytes of the token tables that become one: a token has 2 there at least and 16 in memory.
-const TOKEN_BYTES_MAX: u64 = 4 << 20;
+use xxhash_rust::xxh3::xxh3_64;
 
-/// Bytes of the blocks and dictionaries that are open at once.
-const OPEN_BYTES_MAX: u64 = 64 << 20;
+use super::dictionary::{SHAPES_MAX, TEXT_BYTES_MAX};
+use crate::model::Signal;
 
-/// Of one segment or several.
+/// Memory of one trace id of logs while it is written: in two tables and a list.
+const TRACE_BYTES: u64 = 60;
+
+/// Memory per byte of the token tables that become one: a token has 2 there at least and 16 in memory.
+const PER_TOKEN_BYTE: u64 = 8;
+
+/// Memory per byte that a dictionary unpacks to: as it is read, as it is written, and shapes taking more
+/// than their bytes.
+const PER_DICTIONARY_BYTE: u64 = 3;
+
+/// Memory of one segment or several, but for what no input makes larger: the block being written and the
+/// counts of templates, under 16 MB together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Footprint {
     pub(super) traces: u64,
     pub(super) token_bytes: u64,
+    /// What the dictionaries of all parts unpack to.
+    pub(super) dictionary_bytes: u64,
+    /// Blocks that are open at once.
     pub(super) open_bytes: u64,
+    /// Records that wait for others, of one input after the other.
+    pub(super) waiting_bytes: u64,
 }
 
 impl Footprint {
@@ -23,14 +38,62 @@ impl Footprint {
         Footprint {
             traces: self.traces + other.traces,
             token_bytes: self.token_bytes + other.token_bytes,
+            dictionary_bytes: self.dictionary_bytes + other.dictionary_bytes,
             open_bytes: self.open_bytes + other.open_bytes,
+            waiting_bytes: self.waiting_bytes.max(other.waiting_bytes),
         }
     }
 
-    /// Whether segments of this footprint may be rewritten.
-    pub(crate) fn fits(self) -> bool {
-        self.traces <= TRACES_MAX
-            && self.token_bytes <= TOKEN_BYTES_MAX
-            && self.open_bytes <= OPEN_BYTES_MAX
+    /// Memory of rewriting it, in bytes.
+    pub(crate) fn bytes(self) -> u64 {
+        self.traces * TRACE_BYTES
+            + self.token_bytes * PER_TOKEN_BYTE
+            + self.dictionary_bytes * PER_DICTIONARY_BYTE
+            + self.open_bytes
+            + self.waiting_bytes
+    }
+}
+
+/// The distinct shapes and texts of parts that are to become one. Past the bounds of a part records are
+/// kept raw, and rewriting would make it so for good.
+#[derive(Debug)]
+pub(crate) struct Variety {
+    shapes_max: usize,
+    text_bytes_max: usize,
+    shapes: HashSet<u64>,
+    texts: HashSet<u64>,
+    text_bytes: usize,
+}
+
+impl Variety {
+    /// Of logs a quarter counts, without templates: these are chosen anew, and have the rest.
+    pub(crate) fn of(signal: Signal) -> Variety {
+        let share = match signal {
+            Signal::Logs => 4,
+            Signal::Traces => 1,
+        };
+        Variety {
+            shapes_max: SHAPES_MAX / share,
+            text_bytes_max: TEXT_BYTES_MAX / share,
+            shapes: HashSet::new(),
+            texts: HashSet::new(),
+            text_bytes: 0,
+        }
+    }
+
+    /// Adds a shape by what tells it apart, texts spelled out.
+    pub(super) fn shape(&mut self, key: &[u8]) {
+        self.shapes.insert(xxh3_64(key));
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        if self.texts.insert(xxh3_64(text.as_bytes())) {
+            self.text_bytes += text.len();
+        }
+    }
+
+    /// Whether one part has room for all of it.
+    pub(crate) fn fits(&self) -> bool {
+        self.shapes.len() <= self.shapes_max && self.text_bytes <= self.text_bytes_max
     }
 }

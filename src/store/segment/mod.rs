@@ -46,7 +46,7 @@ use directory::{Block, Directory};
 use file::{Frame, Tag};
 
 pub(crate) use file::SegmentFacts;
-pub(crate) use footprint::Footprint;
+pub(crate) use footprint::{Footprint, Variety};
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::Logs;
 pub(crate) use logs::{
@@ -111,6 +111,9 @@ pub(crate) trait Format: fmt::Debug + Sized + 'static {
         n_scopes: usize,
         n_texts: usize,
     ) -> Result<Self::Shape, Damage>;
+
+    /// Adds a shape that a rewrite needs again, with its texts; none of raw records.
+    fn vary(shape: &Self::Shape, dictionary: &Dictionary<Self::Shape>, variety: &mut Variety);
 
     /// The sections that only this signal has, of the union of segments.
     fn merge_sections(inputs: &[Segment<Self>]) -> Result<Vec<(Tag, Vec<u8>)>, StoreError>;
@@ -243,6 +246,32 @@ impl<F: Format> Segment<F> {
         };
         let dictionary = read(&bytes).map_err(self.frame().corrupt(part.dictionary))?;
         Ok(slot.get_or_init(|| dictionary))
+    }
+
+    /// What the dictionaries of all parts unpack to, in bytes.
+    fn dictionary_bytes(&self, loaded: &Loaded<F>) -> Result<u64, StoreError> {
+        let mut sum = 0;
+        for part in &loaded.directory.parts {
+            let bytes = self.frame().read(part.dictionary, Family::BYTES as u64)?;
+            let family = Family::framed(&bytes).map_err(self.frame().corrupt(part.dictionary))?;
+            sum += family.raw();
+        }
+        Ok(sum)
+    }
+
+    /// Adds the shapes and texts of all parts.
+    ///
+    /// # Errors
+    /// A dictionary cannot be read.
+    pub(crate) fn vary(&self, variety: &mut Variety) -> Result<(), StoreError> {
+        let loaded = self.loaded()?;
+        for part in 0..loaded.directory.parts.len() as u32 {
+            let dictionary = self.dictionary(&loaded, part)?;
+            for shape in &dictionary.shapes {
+                F::vary(shape, dictionary, variety);
+            }
+        }
+        Ok(())
     }
 
     /// The trace ids of a part, 16 bytes each.

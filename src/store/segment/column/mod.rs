@@ -66,17 +66,23 @@ impl Family {
         bytes
     }
 
-    /// Unpacks what [`Encoder::finish_framed`] wrote; `bytes` may go on behind it.
-    pub(crate) fn unpack_framed(bytes: &[u8]) -> Result<Unpacked, Damage> {
+    /// What [`Encoder::finish_framed`] wrote in front. No checksum covers it alone.
+    pub(crate) fn framed(bytes: &[u8]) -> Result<Family, Damage> {
         let mut cursor = Cursor::new(bytes);
-        let family = Family {
+        Ok(Family {
             codes_raw: cursor.u32()?,
             codes_len: cursor.u32()?,
             text_raw: cursor.u32()?,
             text_len: cursor.u32()?,
             bits_len: cursor.u32()?,
             crc: cursor.u32()?,
-        };
+        })
+    }
+
+    /// Unpacks what [`Encoder::finish_framed`] wrote; `bytes` may go on behind it.
+    pub(crate) fn unpack_framed(bytes: &[u8]) -> Result<Unpacked, Damage> {
+        let mut cursor = Cursor::new(bytes);
+        let family = Family::framed(cursor.take(Family::BYTES)?)?;
         let stored = usize::try_from(family.stored())
             .map_err(|_| Damage("a frame claims more bytes than memory"))?;
         family.unpack(cursor.take(stored)?)

@@ -27,7 +27,7 @@ use super::cursor::{Cursor, Damage};
 use super::dictionary::Dictionary;
 use super::directory::{Block, Directory};
 use super::file::Tag;
-use super::{Format, Loaded, Segment};
+use super::{Format, Loaded, Segment, Variety};
 use facts::LogBlockFacts;
 use shape::LogShape;
 
@@ -105,6 +105,10 @@ impl Format for Logs {
         n_texts: usize,
     ) -> Result<LogShape, Damage> {
         LogShape::read(cursor, n_scopes, n_texts)
+    }
+
+    fn vary(shape: &LogShape, dictionary: &Dictionary<LogShape>, variety: &mut Variety) {
+        shape.vary(dictionary, variety);
     }
 
     fn merge_sections(_inputs: &[Segment<Logs>]) -> Result<Vec<(Tag, Vec<u8>)>, StoreError> {

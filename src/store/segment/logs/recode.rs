@@ -17,25 +17,36 @@ use super::miner::Census;
 use super::template;
 use super::{BLOCK_ROWS_MAX, LogBlock, LogSegment};
 
-/// Bytes of records that wait for older ones of their service: heads follow each other in time, so
+/// Blocks' worth of records that wait for older ones of their service: heads follow each other in time, so
 /// that mostly one block waits. Past it blocks of the output overlap in time, as those of heads do.
-const WAITING_BYTES_MAX: usize = 16 << 20;
+const WAITING_BLOCKS_MAX: u64 = 3;
 
 impl LogSegment {
     /// What rewriting this segment takes: one block is open at a time, but all dictionaries.
+    ///
+    /// # Errors
+    /// Its directory cannot be read.
     pub(crate) fn footprint(&self) -> Result<Footprint, StoreError> {
         let loaded = self.loaded()?;
-        let parts = &loaded.directory.parts;
+        let directory = &loaded.directory;
         Ok(Footprint {
-            traces: parts.iter().map(|part| part.n_traces).sum(),
-            token_bytes: loaded
-                .directory
-                .token_starts
-                .last()
-                .copied()
-                .unwrap_or_default(),
-            open_bytes: loaded.directory.dictionary_bytes(),
+            traces: directory.parts.iter().map(|part| part.n_traces).sum(),
+            token_bytes: directory.token_starts.last().copied().unwrap_or_default(),
+            dictionary_bytes: self.dictionary_bytes(&loaded)?,
+            open_bytes: 0,
+            // What waits on is copied each time that some is written.
+            waiting_bytes: 2 * WAITING_BLOCKS_MAX * self.largest_block()?,
         })
+    }
+
+    /// Bytes of the records of its largest block, roughly.
+    fn largest_block(&self) -> Result<u64, StoreError> {
+        let loaded = self.loaded()?;
+        let facts = self.facts();
+        let row_bytes = facts.raw_bytes / facts.rows.max(1);
+        let blocks = 0..loaded.directory.blocks.len();
+        let bytes = blocks.map(|block| loaded.directory.open_bytes(block, row_bytes));
+        Ok(bytes.max().unwrap_or_default())
     }
 }
 
@@ -60,6 +71,7 @@ pub(crate) fn recode(
         writer: LogWriter::new(&trace_ids(inputs)?, Grade::Final),
         census,
         waiting: Waiting::default(),
+        waiting_max: waiting_max(inputs)?,
         project,
     };
     for own in blocks.chunk_by(|a, b| a.service() == b.service()) {
@@ -77,6 +89,15 @@ pub(crate) fn recode(
     out.write_all(&rest)
         .map_err(StoreError::io("rewrite", inputs[0].frame().path()))?;
     Ok(facts)
+}
+
+/// Bytes of the records that may wait.
+fn waiting_max(inputs: &[LogSegment]) -> Result<usize, StoreError> {
+    let mut largest = 0;
+    for input in inputs {
+        largest = input.largest_block()?.max(largest);
+    }
+    Ok(usize::try_from(WAITING_BLOCKS_MAX * largest).unwrap_or(usize::MAX))
 }
 
 /// The distinct trace ids in order of first appearance, part after part.
@@ -141,6 +162,8 @@ struct Copier {
     writer: LogWriter,
     census: Census,
     waiting: Waiting,
+    /// Bytes of it.
+    waiting_max: usize,
     project: ProjectId,
 }
 
@@ -184,7 +207,7 @@ impl Copier {
     fn write(&mut self, next: Option<Timestamp>) {
         let rows = &mut self.waiting.rows;
         rows.sort_by_key(|row| row.at);
-        let too_much = self.waiting.bytes.len() > WAITING_BYTES_MAX;
+        let too_much = self.waiting.bytes.len() > self.waiting_max;
         let n = match next {
             None => rows.len(),
             Some(_) if too_much => rows.len() / 2,

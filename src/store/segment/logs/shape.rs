@@ -6,9 +6,10 @@ use crate::model::{LogView, Severity};
 
 use super::super::cursor::{Cursor, Damage, put_varint, unzigzag, zigzag};
 use super::super::dictionary::{
-    DictionaryBuilder, SHAPES_MAX, TEXT_BYTES_MAX, check_text, put_slots, read_slots, slots,
-    spell_attributes,
+    Dictionary, DictionaryBuilder, SHAPES_MAX, TEXT_BYTES_MAX, check_text, put_slots, read_slots,
+    slots, spell_attributes, vary,
 };
+use super::super::footprint::Variety;
 use super::super::values::{Kind, Slot};
 use super::template::VARIABLES_MAX;
 
@@ -199,6 +200,23 @@ impl LogShape {
             lifted,
             columns,
         })
+    }
+
+    /// As the shape without its template.
+    pub(super) fn vary(&self, dictionary: &Dictionary<LogShape>, variety: &mut Variety) {
+        let Some(columns) = &self.columns else {
+            return;
+        };
+        let numbers = [
+            i64::from(self.lifted.0),
+            columns.body as i64,
+            i64::from(columns.severity.0),
+            i64::from(columns.flags),
+            i64::from(columns.dropped_attributes),
+        ];
+        let texts = [columns.severity_text, columns.event_name];
+        let slots = &columns.attributes;
+        vary(dictionary, variety, self.scope, &numbers, &texts, slots);
     }
 
     /// How many values the raw column has for a record of this shape, as slots.

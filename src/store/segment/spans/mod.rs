@@ -20,9 +20,10 @@ use crate::store::{Needle, SpanAsk, SpanColumns, SpanPrune, StoreError};
 
 use super::column::{Decoder, Encoder, Unpacked, ints};
 use super::cursor::{Cursor, Damage};
+use super::dictionary::Dictionary;
 use super::directory::{Block, Directory};
 use super::file::Tag;
-use super::{Format, Grade, Loaded, Segment, tokens, zstd};
+use super::{Format, Grade, Loaded, Segment, Variety, tokens, zstd};
 use shape::SpanShape;
 
 pub(crate) use recode::recode;
@@ -154,6 +155,10 @@ impl Format for Spans {
         n_texts: usize,
     ) -> Result<SpanShape, Damage> {
         SpanShape::read(cursor, n_scopes, n_texts)
+    }
+
+    fn vary(shape: &SpanShape, dictionary: &Dictionary<SpanShape>, variety: &mut Variety) {
+        shape.vary(dictionary, variety);
     }
 
     fn merge_sections(inputs: &[Segment<Spans>]) -> Result<Vec<(Tag, Vec<u8>)>, StoreError> {

@@ -22,22 +22,25 @@ use super::{BLOCK_BYTES_MAX, FINAL_BLOCK_ROWS_MAX, SpanBlock, SpanSegment};
 pub(super) const GATHERED_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX;
 
 impl SpanSegment {
-    /// What rewriting this segment takes: of each part the largest block and
-    /// the dictionary.
+    /// What rewriting this segment takes: of each part the largest block, and the dictionary.
+    ///
+    /// # Errors
+    /// Its directory cannot be read.
     pub(crate) fn footprint(&self) -> Result<Footprint, StoreError> {
         let loaded = self.loaded()?;
         let directory = &loaded.directory;
-        let mut rows = vec![0; directory.parts.len()];
-        for block in &directory.blocks {
-            let largest = &mut rows[block.part as usize];
-            *largest = block.rows.max(*largest);
-        }
-        let open: u64 = rows.into_iter().map(u64::from).sum();
         let facts = self.facts();
+        let row_bytes = facts.raw_bytes / facts.rows.max(1);
+        let mut open = vec![0; directory.parts.len()];
+        for (number, block) in directory.blocks.iter().enumerate() {
+            let largest = &mut open[block.part as usize];
+            *largest = directory.open_bytes(number, row_bytes).max(*largest);
+        }
         Ok(Footprint {
-            traces: 0,
             token_bytes: directory.token_starts.last().copied().unwrap_or_default(),
-            open_bytes: open * (facts.raw_bytes / facts.rows.max(1)) + directory.dictionary_bytes(),
+            dictionary_bytes: self.dictionary_bytes(&loaded)?,
+            open_bytes: open.iter().sum(),
+            ..Footprint::default()
         })
     }
 }

@@ -3,7 +3,10 @@
 use crate::model::otlp::SpanParts;
 
 use super::super::cursor::{Cursor, Damage, put_varint, unzigzag, zigzag};
-use super::super::dictionary::{DictionaryBuilder, check_text, put_slots, read_slots};
+use super::super::dictionary::{
+    Dictionary, DictionaryBuilder, check_text, put_slots, read_slots, vary,
+};
+use super::super::footprint::Variety;
 use super::super::values::{Kind, Slot};
 use super::rows::Spelled;
 
@@ -172,6 +175,29 @@ impl SpanShape {
             _ => return Err(Damage("a shape has an unknown kind")),
         };
         Ok(SpanShape { scope, columns })
+    }
+
+    pub(super) fn vary(&self, dictionary: &Dictionary<SpanShape>, variety: &mut Variety) {
+        let Some(columns) = &self.columns else {
+            return;
+        };
+        let numbers = [
+            i64::from(columns.kind),
+            i64::from(columns.status_code),
+            i64::from(columns.flags),
+            i64::from(columns.dropped_attributes),
+            i64::from(columns.dropped_events),
+            i64::from(columns.dropped_links),
+        ];
+        let slots = &columns.attributes;
+        vary(
+            dictionary,
+            variety,
+            self.scope,
+            &numbers,
+            &[columns.name],
+            slots,
+        );
     }
 
     /// The resource column as a slot: ordered by shape like attributes, since a kind of span mostly
