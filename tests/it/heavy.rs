@@ -28,6 +28,9 @@ fn body(bytes: usize) -> Vec<u8> {
     format!("{open}{records}]}}]}}]}}").into_bytes()
 }
 
+/// A sender that failed never counts as done.
+const SENDING_MAX: Duration = Duration::from_secs(120);
+
 #[test]
 fn pages_are_quick_while_the_largest_bodies_come_in() {
     // The largest body is a sixteenth of the memory, at most 32 MiB.
@@ -53,7 +56,9 @@ fn pages_are_quick_while_the_largest_bodies_come_in() {
                 done.fetch_add(1, Ordering::SeqCst);
             });
         }
+        let began = Instant::now();
         while done.load(Ordering::SeqCst) < SENDERS {
+            assert!(began.elapsed() < SENDING_MAX, "the senders do not end");
             let asked = Instant::now();
             assert_eq!(server.get("/start").status, 200);
             pages.push(asked.elapsed());
