@@ -3,6 +3,7 @@
 //! rows; a text is only read where the query looks at it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use super::QueryError;
 use super::control::{Control, Partial, Stats};
@@ -26,6 +27,12 @@ pub(crate) const PATTERN_BUCKETS_MAX: usize = 120;
 
 /// Services named per pattern.
 const SERVICES_MAX: usize = 32;
+
+/// Memory of a counted pattern beside its text, its row and the names of its services, of a name beside
+/// its bytes, and of when a pattern was seen: entries of tables that are half full, and allocations.
+const PATTERN_BYTES: usize = 2 * size_of::<(TemplateId, Counts)>() + 32;
+const NAME_BYTES: usize = 48;
+const SIGHTING_BYTES: usize = 2 * size_of::<(TemplateId, (Timestamp, Timestamp))>();
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -95,13 +102,22 @@ pub(super) fn of_logs(
     let grid = Grid::new(snapshot.log_extent(visible), request.buckets);
     let bucket = |at: Timestamp| grid.bucket(at) as u64;
     let told = |first, last| matcher.is_all() && bucket(first) == bucket(last);
-    let found = match matcher.nothing {
-        true => None,
-        false => Some(snapshot.pattern_units(visible, &matcher.prune, &told)),
-    };
-    let (segments, units) = found.map_or_else(Default::default, |f| (f.told, f.units));
-    let mut progress = Progress::new(control, units.iter().map(LogUnit::bytes).sum());
+    let mut progress = Progress::new(control, 0);
     progress.note_damage(snapshot, Signal::Logs, visible);
+    let mut counter = Counter::new(grid.len());
+    let mut count = |segment: &Told| {
+        counter.segment(segment, bucket(segment.first));
+        progress.holds(counter.bytes);
+        match progress.may_go_on() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    };
+    let units = match matcher.nothing {
+        true => Vec::new(),
+        false => snapshot.pattern_units(visible, &matcher.prune, &told, &mut count),
+    };
+    progress.expects(units.iter().map(LogUnit::bytes).sum());
     let filter = LogFilter {
         open: &|at| visible.contains(at),
         decide: &|kind| matcher.decide(kind),
@@ -110,22 +126,19 @@ pub(super) fn of_logs(
         everything: matcher.is_all(),
         needle: matcher.needle(),
     };
-    let mut counter = Counter::new(grid.len());
-    for segment in &segments {
-        counter.segment(segment, bucket(segment.first));
-    }
     for unit in &units {
         if !progress.may_go_on() {
             break;
         }
         let looked = unit.patterns(&filter, &bucket, &mut |seen| counter.add(seen));
         progress.looked(unit, looked);
+        progress.holds(counter.bytes);
     }
     if counter.full {
         progress.cut(Partial::Rows);
     }
     let sightings = sightings(snapshot, &counter, &mut progress);
-    let mut answer = counter.finish(snapshot, request, &sightings);
+    let mut answer = counter.finish(snapshot, request, &sightings, &mut progress);
     answer.buckets = (0..grid.len()).map(|number| grid.start(number)).collect();
     answer.bucket_ns = grid.width_ns();
     answer.stats = progress.stats();
@@ -135,6 +148,10 @@ pub(super) fn of_logs(
 /// When each counted pattern was first and last seen.
 fn sightings(snapshot: &Snapshot, counter: &Counter, progress: &mut Progress<'_>) -> Sightings {
     let mut sightings = Sightings::default();
+    // Without room for all of them none is looked for: what was counted is told.
+    if !progress.take(counter.patterns.len() * SIGHTING_BYTES) {
+        return sightings;
+    }
     let wants = |id| counter.patterns.contains_key(&id);
     let looked = snapshot.sightings(&wants, &mut || progress.may_go_on(), &mut sightings);
     if looked.is_err() {
@@ -152,6 +169,8 @@ struct Counter {
     total: u64,
     /// Some patterns were not counted apart.
     full: bool,
+    /// Memory of `patterns`, about.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -164,10 +183,13 @@ struct Counts {
 }
 
 impl Counts {
-    fn service(&mut self, name: &str) {
-        if self.services.len() < SERVICES_MAX && !self.services.contains(name) {
-            self.services.insert(name.to_owned());
+    /// Gives the memory that it takes.
+    fn service(&mut self, name: &str) -> usize {
+        if self.services.len() >= SERVICES_MAX || self.services.contains(name) {
+            return 0;
         }
+        self.services.insert(name.to_owned());
+        name.len() + NAME_BYTES
     }
 
     fn count(&self) -> u64 {
@@ -183,6 +205,7 @@ impl Counter {
             other: 0,
             total: 0,
             full: false,
+            bytes: 0,
         }
     }
 
@@ -196,6 +219,9 @@ impl Counter {
             return None;
         }
         let n_buckets = self.n_buckets;
+        if is_new {
+            self.bytes += PATTERN_BYTES + n_buckets * size_of::<u64>();
+        }
         Some(self.patterns.entry(id).or_insert_with(|| Counts {
             text: String::new(),
             levels: Default::default(),
@@ -206,12 +232,14 @@ impl Counter {
 
     fn add(&mut self, seen: &SeenPattern<'_>) {
         if let Some(counts) = self.of(seen.id, seen.rows) {
+            let mut bytes = counts.service(seen.service);
             if counts.text.is_empty() {
                 counts.text = seen.text.to_owned();
+                bytes += seen.text.len();
             }
-            counts.service(seen.service);
             counts.levels[seen.level as usize] += seen.rows;
             counts.buckets[seen.bucket as usize] += seen.rows;
+            self.bytes += bytes;
         }
     }
 
@@ -221,12 +249,13 @@ impl Counter {
             let Some(counts) = self.of(facts.id, rows) else {
                 continue;
             };
-            for number in &facts.services {
-                counts.service(&told.templates.services[*number as usize]);
-            }
+            let names = facts.services.iter();
+            let names = names.map(|number| &told.templates.services[*number as usize]);
+            let bytes: usize = names.map(|name| counts.service(name)).sum();
             let levels = counts.levels.iter_mut().zip(facts.levels);
             levels.for_each(|(sum, rows)| *sum += rows);
             counts.buckets[bucket as usize] += rows;
+            self.bytes += bytes;
         }
     }
 
@@ -235,6 +264,7 @@ impl Counter {
         snapshot: &Snapshot,
         request: &PatternRequest,
         sightings: &Sightings,
+        progress: &mut Progress<'_>,
     ) -> Patterns {
         let since = request.new_since.unwrap_or(request.range.start());
         let seen = |id: &TemplateId| sightings.get(id).copied().unwrap_or((since, since));
@@ -243,7 +273,7 @@ impl Counter {
         let mut counted: Vec<(TemplateId, Counts)> = self.patterns.into_iter().collect();
         counted.retain(|(id, _)| is_wanted(id));
         counted.sort_unstable_by_key(|(id, counts)| (std::cmp::Reverse(counts.count()), *id));
-        let more = counted.len().saturating_sub(request.limit) as u64;
+        let n_counted = counted.len();
         counted.truncate(request.limit);
         let pattern = |(id, counts): (TemplateId, Counts)| {
             let text = match counts.text.is_empty() {
@@ -263,8 +293,12 @@ impl Counter {
                 is_new: first_seen >= since,
             }
         };
+        // Texts from the catalogue are new here. What there is no room for is one of those not shown.
+        let fits = |pattern: &Pattern| progress.take(pattern.text.len() + PATTERN_BYTES);
+        let patterns: Vec<Pattern> = counted.into_iter().map(pattern).take_while(fits).collect();
+        let more = (n_counted - patterns.len()) as u64;
         Patterns {
-            patterns: counted.into_iter().map(pattern).collect(),
+            patterns,
             more,
             total,
             other,

@@ -38,6 +38,11 @@ impl<'c> Progress<'c> {
         }
     }
 
+    /// Says what there is to read, where that was not known from the start.
+    pub(super) fn expects(&mut self, total_bytes: u64) {
+        self.total_bytes = total_bytes;
+    }
+
     /// Says from the start that quarantined data is missing from the answer.
     pub(super) fn note_damage(&mut self, snapshot: &Snapshot, signal: Signal, range: TimeRange) {
         if !snapshot.damaged(signal, range).is_empty() {

@@ -283,3 +283,47 @@ fn only_what_was_never_seen_before_is_new() {
     texts.sort_unstable();
     assert_eq!(texts, [("fresh <#>", true), ("old <#>", false)]);
 }
+
+#[test]
+fn counting_ends_where_its_memory_does() {
+    let mut fixture = Fixture::new();
+    for round in 0..3u64 {
+        let line = |n: u64| Sent {
+            service: "api",
+            severity: 9,
+            at: START.saturating_add(round * SECOND),
+            body: format!("kind {} 1", "x".repeat(1 + (100 * round + n) as usize)),
+        };
+        let lines: Vec<Sent> = (0..100).flat_map(|n| [n; 4]).map(line).collect();
+        requests(&lines)
+            .into_iter()
+            .for_each(|request| fixture.logs(request));
+        fixture.seal();
+    }
+    let request = |buckets| PatternRequest {
+        query: lang::parse("").expect("a query"),
+        range: TimeRange::ALL,
+        limit: PATTERNS_SHOWN_MAX,
+        buckets,
+        new_since: None,
+    };
+    // In one bucket segments are told by their facts, in more of them block by block.
+    for buckets in [1, PATTERN_BUCKETS_MAX] {
+        let ask = |memory: u64| {
+            let control = control().with_memory(memory);
+            let found = fixture.engine.log_patterns(&request(buckets), &control);
+            found.expect("an answer")
+        };
+        let whole = ask(8 << 20);
+        assert_eq!((whole.patterns.len(), whole.stats.partial), (300, None));
+        let little = ask(20_000);
+        assert_eq!(little.stats.partial, Some(Partial::Memory));
+        assert!(little.total < whole.total, "{} counted", little.total);
+        // Enough to count all of them, not for their texts.
+        let most = (40..120).map(|n| ask(n * 4_000)).find(|found| {
+            found.total == whole.total && found.stats.partial == Some(Partial::Memory)
+        });
+        let most = most.expect("between none and all");
+        assert_eq!(most.patterns.len() as u64 + most.more, 300);
+    }
+}

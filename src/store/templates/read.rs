@@ -2,6 +2,7 @@
 //! each template was first and last seen in everything that is kept.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{SegmentTemplates, TemplateId};
@@ -20,28 +21,24 @@ pub(crate) struct Told {
     pub(crate) first: Timestamp,
 }
 
-/// Where the records of a range are, for who counts patterns.
-#[derive(Debug)]
-pub(crate) struct PatternUnits {
-    pub(crate) told: Vec<Told>,
-    pub(crate) units: Vec<LogUnit>,
-}
-
 /// When a template was first and last seen.
 pub(crate) type Sightings = HashMap<TemplateId, (Timestamp, Timestamp)>;
 
 impl Snapshot {
-    /// As [`Snapshot::logs`]; segments for which `is_told` says so of their first and last record,
-    /// which is inside of `range`, are given as facts where those say everything.
+    /// As [`Snapshot::logs`]; of segments for which `is_told` says so of their first and last record,
+    /// which is inside of `range`, `each` is given the facts where those say everything: one at a time,
+    /// until it breaks off.
     pub(crate) fn pattern_units(
         &self,
         range: TimeRange,
         prune: &LogPrune,
         is_told: &dyn Fn(Timestamp, Timestamp) -> bool,
-    ) -> PatternUnits {
+        each: &mut dyn FnMut(&Told) -> ControlFlow<()>,
+    ) -> Vec<LogUnit> {
         let range = self.visible(Signal::Logs, range);
-        let (mut told, mut rest) = (Vec::new(), (*self.segments).clone());
-        rest.list.retain(|segment| {
+        let mut rest = (*self.segments).clone();
+        rest.list.clear();
+        for segment in &self.segments.list {
             let (first, last) = (segment.row.first, segment.row.last);
             let inside = range.contains(first) && range.contains(last) && is_told(first, last);
             let facts = match inside && self.is_open(segment) {
@@ -49,18 +46,17 @@ impl Snapshot {
                 false => Ok(None),
             };
             let facts = facts.ok().flatten().filter(|templates| templates.raw == 0);
-            let is_left = facts.is_none();
-            told.extend(facts.map(|templates| Told { templates, first }));
-            is_left
-        });
+            match facts.map(|templates| each(&Told { templates, first })) {
+                Some(ControlFlow::Continue(())) => {}
+                Some(ControlFlow::Break(())) => return Vec::new(),
+                None => rest.list.push(segment.clone()),
+            }
+        }
         let rest = Snapshot {
             segments: Arc::new(rest),
             ..self.clone()
         };
-        PatternUnits {
-            told,
-            units: rest.logs(range, prune),
-        }
+        rest.logs(range, prune)
     }
 
     /// The part of `range` with log records in it: an open range ends where they do.
