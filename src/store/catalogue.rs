@@ -25,7 +25,7 @@ use crate::model::{ProjectId, Signal, Timestamp};
 use file::{create, open_database};
 use keys::{decode_keys, encode_keys};
 use row::{decode_row, encode_row};
-use templates::Known;
+use templates::{Figures, Known};
 
 /// Segment id -> [`SegmentRow`] as bytes.
 const SEGMENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("store.segments");
@@ -159,8 +159,10 @@ pub(crate) struct Edit {
 #[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
     database: Arc<Database>,
-    /// Held while a transaction changes templates.
+    /// Held while a transaction changes templates, so that only threads of the store ask for it.
     known: Arc<Mutex<Known>>,
+    /// For everybody else.
+    figures: Arc<Figures>,
 }
 
 impl Catalogue {
@@ -177,6 +179,7 @@ impl Catalogue {
         let catalogue = Catalogue {
             database: Arc::new(open_database(disk, path)?),
             known: Arc::default(),
+            figures: Arc::default(),
         };
         let txn = catalogue.database.begin_read()?;
         let found = txn.open_table(STATE)?.get(FORMAT)?.map(|v| v.value());
@@ -194,7 +197,9 @@ impl Catalogue {
         }
         drop(txn);
         let txn = catalogue.database.begin_read()?;
-        *catalogue.known() = Known::read(&txn)?;
+        let known = Known::read(&txn)?;
+        catalogue.figures.set_known(&known);
+        *catalogue.known() = known;
         Ok(catalogue)
     }
 
@@ -285,6 +290,7 @@ impl Catalogue {
         let change = known.write(&txn, edit)?;
         txn.commit()?;
         known.commit(change);
+        self.figures.set_known(&known);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,8 +34,20 @@ pub(super) struct Known {
     segments: BTreeSet<u64>,
     /// Segments that cannot be read; asked again after a restart.
     given_up: HashSet<u64>,
-    /// Records kept plain since the start because there are too many templates.
-    refused: u64,
+}
+
+/// What may be asked without waiting for a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    known: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Figures {
+    pub(super) fn set_known(&self, known: &Known) {
+        let n = known.templates.len() as u64;
+        self.known.store(n, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -199,14 +212,13 @@ impl Catalogue {
 
     /// Counts records kept plain because there are too many templates.
     pub(in crate::store) fn refuse_templates(&self, records: u64) {
-        self.known().refused += records;
+        self.figures.refused.fetch_add(records, Ordering::Relaxed);
     }
 
     pub(in crate::store) fn template_figures(&self) -> TemplateFigures {
-        let known = self.known();
         TemplateFigures {
-            known: known.templates.len() as u64,
-            refused: known.refused,
+            known: self.figures.known.load(Ordering::Relaxed),
+            refused: self.figures.refused.load(Ordering::Relaxed),
         }
     }
 
