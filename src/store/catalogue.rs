@@ -8,6 +8,7 @@ mod file;
 mod keys;
 mod row;
 mod templates;
+mod wipe;
 
 use std::collections::BTreeMap;
 use std::path::Path;

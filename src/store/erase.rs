@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::error::StoreError;
 use super::head::{HEAD_BYTES_MAX, HEAD_ROWS_MAX};
 use super::hide::{self, Rule};
+use super::open::CATALOGUE;
 use super::prune::{LogColumns, LogPrune, SpanColumns, SpanPrune};
 use super::rewrite::Gather;
 use super::sealer;
@@ -295,6 +296,12 @@ pub(super) fn finish(shared: &Shared, now: Timestamp) -> Result<(), StoreError> 
         of_it.count() as u32
     };
     let done = |rule: &Rule| Progress::over(rule.number, Stage::Erased, now, left_files(rule));
+    // Texts of templates are gone with their segments, but not yet from the database's file.
+    let catalogue = shared.config.dir.join(CATALOGUE);
+    if !shared.catalogue.wipe(&shared.disk, &catalogue)? {
+        tracing::warn!("deletion not carried out yet, catalog.redb is to be wiped again");
+        return Ok(());
+    }
     shared.catalogue.apply(&Edit {
         progress: over.iter().map(done).collect(),
         ..Edit::default()

@@ -180,6 +180,7 @@ fn no_file_holds_what_was_erased_nor_what_was_asked() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let config = Config {
         dir: dir.path().to_owned(),
+        disk_free_min: Some(0),
         ..config()
     };
     let mut store = open(config.clone(), Disk::Real, START).expect("an empty directory");
@@ -227,6 +228,104 @@ fn no_file_holds_what_was_erased_nor_what_was_asked() {
     let deletion = &store.store.deletions().expect("readable")[0];
     assert_eq!(deletion.erased[Signal::Logs as usize], 2);
     assert_eq!((deletion.stage, deletion.left_files), (Stage::Erased, 0));
+}
+
+/// Texts that are templates lie in the catalogue too, and in what its database does not use any more.
+#[test]
+fn catalogue_holds_no_template_of_what_was_erased() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = Config {
+        dir: dir.path().to_owned(),
+        disk_free_min: Some(0),
+        ..config()
+    };
+    let mut store = open(config.clone(), Disk::Real, START).expect("an empty directory");
+    let (secret, stays) = (7_700_000_007, 42);
+    // Without digits a text is its own template; neighbours in one page go in one transaction.
+    let letter = |n: usize| char::from(b'a' + n as u8);
+    let texts: Vec<String> = (0..20)
+        .map(|n| {
+            format!(
+                "planted {} {}",
+                letter(n),
+                "for the grep ".repeat(1 + n * 9)
+            )
+        })
+        .collect();
+    let kept = "kept and told word for word".to_owned();
+    let in_catalogue = |path: &PathBuf| path.ends_with(open::CATALOGUE);
+    let finds = |needle: &str| grep(dir.path(), needle.as_bytes());
+    let planted_texts = |round: usize| {
+        texts
+            .iter()
+            .map(move |t| format!("{t}in {}", letter(round)))
+    };
+    // Several segments, merged and not, so that pages are given up and taken on the way.
+    for round in 0..10 {
+        for text in planted_texts(round) {
+            for _ in 0..4 {
+                let sent = planted(secret, &text, b"");
+                store.writer.append(sent).expect("accepted");
+            }
+        }
+        for _ in 0..4 {
+            let sent = planted(stays, &kept, b"");
+            store.writer.append(sent).expect("accepted");
+        }
+        store.writer.seal(Signal::Logs).expect("a good disk");
+        while store.sealer.step().expect("a good disk") {}
+        store.keeper.maintain(START).expect("a good disk");
+    }
+    for text in planted_texts(9) {
+        assert!(
+            finds(&text).iter().any(in_catalogue),
+            "{text:?} is no template"
+        );
+    }
+    let deletion = store.writer.delete(&wanted(&format!("n:{secret}")), START);
+    deletion.expect("a good disk");
+    settle(&mut store);
+    for text in (0..10).flat_map(planted_texts) {
+        assert_eq!(finds(&text), Vec::<PathBuf>::new(), "{text:?}");
+    }
+    assert_eq!(finds("planted"), Vec::<PathBuf>::new());
+    assert!(finds(&kept).iter().any(in_catalogue), "others stay");
+    let found = numbers(&store.store, Signal::Logs).expect("readable");
+    assert_eq!(found, BTreeMap::from([(stays as u64, 40)]));
+    drop(store);
+    let found = verify(&Disk::Real, dir.path()).expect("readable");
+    assert_eq!(found.problems, Vec::<String>::new());
+    open(config, Disk::Real, START).expect("a good directory");
+}
+
+#[test]
+fn wiping_again_and_again_does_not_grow_the_catalogue() {
+    let world = World::new();
+    let mut store = opened(&world);
+    let mut sizes = Vec::new();
+    for n in 0..24 {
+        let sent = batch(Signal::Logs, n, 50, START);
+        store.writer.append(sent).expect("accepted");
+        store.writer.seal(Signal::Logs).expect("a good disk");
+        while store.sealer.step().expect("a good disk") {}
+        store
+            .writer
+            .delete(&wanted(&format!("n:{n}")), START)
+            .expect("a good disk");
+        settle(&mut store);
+        let is_it = |(path, _): &(PathBuf, u64)| path.ends_with(open::CATALOGUE);
+        sizes.push(
+            world
+                .files()
+                .into_iter()
+                .find(is_it)
+                .expect("it is there")
+                .1,
+        );
+    }
+    // Some room is needed beside what is kept.
+    let early = sizes[..8].iter().max().expect("eight");
+    assert!(sizes[8..].iter().all(|size| size <= early), "{sizes:?}");
 }
 
 #[test]

@@ -16,7 +16,8 @@ pub(super) fn open_database(disk: &Disk, path: &Path) -> Result<Database, StoreE
     let file = disk
         .open_in_place(path)
         .map_err(StoreError::io("open", path))?;
-    // A plain open trusts the file and may panic later; the check reads all of it, a few hundred KB.
+    // A plain open trusts the file and may panic later; the check reads all of it, 1 MB for
+    // the templates of a million records.
     Ok(redb::Builder::new()
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true)

@@ -34,6 +34,8 @@ pub(super) struct Known {
     segments: BTreeSet<u64>,
     /// Segments that cannot be read; asked again after a restart.
     given_up: HashSet<u64>,
+    /// Facts were removed since the last wipe; at a start nobody knows.
+    has_removed: bool,
 }
 
 /// What may be asked without waiting for a transaction.
@@ -81,7 +83,10 @@ fn damaged(what: &'static str) -> StoreError {
 
 impl Known {
     pub(super) fn read(txn: &ReadTransaction) -> Result<Known, StoreError> {
-        let mut known = Known::default();
+        let mut known = Known {
+            has_removed: true,
+            ..Known::default()
+        };
         for entry in txn.open_table(FACTS)?.iter()? {
             let (segment, row) = entry?;
             let mut change = Change::default();
@@ -167,11 +172,21 @@ impl Known {
                 }
             }
         }
+        self.has_removed |= !change.removed.is_empty();
         change
             .removed
             .iter()
             .for_each(|id| _ = self.segments.remove(id));
         self.segments.extend(change.added);
+    }
+
+    /// Whether the file may have bytes of facts or texts that are gone.
+    pub(super) fn has_removed(&self) -> bool {
+        self.has_removed
+    }
+
+    pub(super) fn wiped(&mut self) {
+        self.has_removed = false;
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::disk::sim::World;
 use super::*;
 use crate::store::partition::{RetentionClass, Span};
+use crate::store::templates::{SegmentTemplates, TemplateFacts, TemplateId};
 
 fn row(id: u64) -> SegmentRow {
     let at = Timestamp(1_795_222_800_000_000_000);
@@ -144,4 +145,105 @@ fn downgrade_is_refused() {
         refused.to_string().contains("downgrade refused"),
         "{refused}"
     );
+}
+
+/// What segment `id` says of so many templates that texts of several segments share a page.
+fn mined(id: u64) -> Mined {
+    let letters = |n: u64| {
+        n.to_string()
+            .bytes()
+            .map(|b| char::from(b + 49))
+            .collect::<String>()
+    };
+    let texts: Vec<Box<str>> = (0..30)
+        .map(|n| {
+            format!(
+                "planted {} {}",
+                letters(id),
+                letters(n).repeat(1 + 40 * n as usize)
+            )
+            .into()
+        })
+        .collect();
+    let mut facts: Vec<(TemplateFacts, Box<str>)> = texts
+        .into_iter()
+        .map(|text| {
+            let facts = TemplateFacts {
+                id: TemplateId::of(text.as_bytes()),
+                levels: [1; 7],
+                first: Timestamp(1),
+                last: Timestamp(2),
+                services: vec![0],
+            };
+            (facts, text)
+        })
+        .collect();
+    facts.sort_by_key(|(facts, _)| facts.id);
+    let (facts, texts): (Vec<TemplateFacts>, Vec<Box<str>>) = facts.into_iter().unzip();
+    let services = vec!["planted service".into()];
+    let pairs = (0..facts.len() as u32).map(|place| (place, 0));
+    Mined {
+        templates: SegmentTemplates::new(services, facts, 0, 1, pairs),
+        texts,
+    }
+}
+
+#[test]
+fn wiping_leaves_no_byte_of_what_was_removed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("catalog.redb");
+    let catalogue = Catalogue::open(&Disk::Real, &path).expect("an empty directory");
+    let holds = |needle: &str| {
+        let bytes = std::fs::read(&path).expect("readable");
+        bytes.windows(needle.len()).any(|w| w == needle.as_bytes())
+    };
+    for round in 0..12 {
+        // Removed all at once, one by one, and while others stay.
+        let ids: Vec<u64> = (0..1 + round % 5).map(|n| 10 * (round + 1) + n).collect();
+        let insert = Edit {
+            templates: ids.iter().map(|id| (*id, mined(*id))).collect(),
+            ..Edit::default()
+        };
+        catalogue.apply(&insert).expect("a good disk");
+        for gone in ids.chunks(1 + round as usize % 3) {
+            let remove = Edit {
+                remove: gone.to_vec(),
+                ..Edit::default()
+            };
+            catalogue.apply(&remove).expect("a good disk");
+        }
+        assert!(holds("planted "), "round {round}: free pages keep it");
+        let wiped = catalogue.wipe(&Disk::Real, &path);
+        assert!(wiped.expect("a good disk"), "round {round}");
+        assert!(!holds("planted "), "round {round}");
+        assert_eq!(catalogue.template_figures().known, 0);
+    }
+    // What stays is told as before, and nothing else is left.
+    let insert = Edit {
+        templates: vec![(7, mined(7)), (8, mined(8))],
+        ..Edit::default()
+    };
+    catalogue.apply(&insert).expect("a good disk");
+    let remove = Edit {
+        remove: vec![8],
+        ..Edit::default()
+    };
+    catalogue.apply(&remove).expect("a good disk");
+    assert!(holds("planted i"));
+    let reader = catalogue.database.begin_read().expect("a good disk");
+    let wiped = catalogue.wipe(&Disk::Real, &path);
+    assert!(!wiped.expect("a good disk"), "a reader needs the old pages");
+    drop(reader);
+    let wiped = catalogue.wipe(&Disk::Real, &path);
+    assert!(wiped.expect("a good disk"));
+    assert!(!holds("planted i") && holds("planted h"));
+    drop(catalogue);
+    let catalogue = Catalogue::open(&Disk::Real, &path).expect("whole");
+    let told = catalogue.templates_of(7).expect("a good disk");
+    assert_eq!(told, Some(mined(7).templates));
+    let of_7 = mined(7);
+    for (facts, text) in of_7.templates.facts.iter().zip(&of_7.texts) {
+        let kept = catalogue.template(facts.id).expect("a good disk");
+        assert_eq!(kept.as_deref(), Some(&**text));
+    }
 }

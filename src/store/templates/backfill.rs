@@ -14,10 +14,16 @@ const SEGMENTS_PER_ROUND: usize = 8;
 
 /// Gives the number of segments that got their facts.
 pub(in crate::store) fn backfill(shared: &Shared) -> Result<usize, StoreError> {
-    let segments = shared.live().segments.clone();
+    let (segments, rules) = {
+        let live = shared.live();
+        (live.segments.clone(), live.rules.clone())
+    };
+    // Texts that a pending deletion is about are not written anywhere anew.
+    let is_open = |segment: &&Arc<Segment>| !rules.iter().any(|rule| rule.applies(&segment.row));
+    let logs = segments.list.iter().filter(|segment| segment.is_logs());
     let lacking: Vec<Arc<Segment>> = shared
         .catalogue
-        .without_templates(segments.list.iter().filter(|s| s.is_logs()).cloned())
+        .without_templates(logs.filter(is_open).cloned())
         .take(SEGMENTS_PER_ROUND)
         .collect();
     if lacking.is_empty() {

@@ -150,6 +150,29 @@ fn beyond_the_cap_bodies_stay_plain_and_are_counted() {
 }
 
 #[test]
+fn segments_that_a_deletion_is_about_get_no_templates() {
+    let world = World::new();
+    let mut it = opened(&world);
+    push(&mut it, "shop", 0..10);
+    let kept = it.store.snapshot().catalogue;
+    kept.forget_templates();
+    drop((it, kept));
+    let world = world.restart_after_kill();
+    let mut it = opened(&world);
+    it.writer
+        .delete(&wanted("n:99"), START)
+        .expect("a good disk");
+    let catalogue = it.store.snapshot().catalogue;
+    backfill(&it.store.shared).expect("a good disk");
+    assert_eq!(catalogue.template_ids().expect("a good disk").len(), 0);
+    for _ in 0..5 {
+        while it.sealer.step().expect("a good disk") {}
+        it.keeper.maintain(START).expect("a good disk");
+    }
+    assert_eq!(catalogue.template_ids().expect("a good disk").len(), 1);
+}
+
+#[test]
 fn catalogue_does_not_grow_where_segments_come_and_go() {
     let world = World::new();
     let mut it = opened(&world);
