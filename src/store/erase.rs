@@ -23,6 +23,7 @@ use super::sealer;
 use super::segment::{LogSegment, SpanSegment};
 use super::segments::{self, Data, Segment};
 use super::shared::Shared;
+use super::templates::Gate;
 use crate::model::{Signal, TimeRange, Timestamp};
 
 /// What became of a segment.
@@ -60,6 +61,7 @@ pub(super) fn segment(
         hidden: 0,
         tally: Tally::default(),
         pieces: Vec::new(),
+        gate: Gate::new(&shared.catalogue),
         broken: None,
     };
     let done = rewriter.copy().and_then(|()| rewriter.flush());
@@ -117,6 +119,8 @@ struct Rewriter<'s> {
     hidden: u64,
     tally: Tally,
     pieces: Vec<Arc<Segment>>,
+    /// Always asked: together the pieces bring more templates than one seal.
+    gate: Gate<'s>,
     /// The first thing that could not be read.
     broken: Option<StoreError>,
 }
@@ -195,7 +199,7 @@ impl Rewriter<'_> {
             return Ok(());
         }
         let old = &self.old.row;
-        for sealed in self.gather.seal(old.partition) {
+        for sealed in self.gather.seal(old.partition, &self.gate) {
             let facts = &sealed.facts;
             let share = u128::from(old.raw_bytes) * u128::from(facts.rows);
             let row = SegmentRow {
@@ -219,6 +223,7 @@ impl Rewriter<'_> {
     /// Replaces the old segment by the pieces.
     fn publish(self) -> Result<(), StoreError> {
         let (shared, old) = (self.shared, &self.old.row);
+        shared.catalogue.refuse_templates(self.gate.refused());
         let kept: u64 = self.pieces.iter().map(|piece| piece.row.rows).sum();
         let quarantine = self.broken.map(|why| {
             tracing::error!(error = %why, "damaged segment is rewritten as far as it can be read");

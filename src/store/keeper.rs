@@ -363,7 +363,8 @@ impl Keeper {
         let pace = &mut self.pace;
         let mut pause = || Keeper::pause(shared, pace, hurry);
         let written = sealer::write(shared, &path, |file| {
-            segments::merge(&inputs, plan.way, file, &mut pause).map_err(io::Error::other)
+            segments::merge(&inputs, plan.way, &shared.catalogue, file, &mut pause)
+                .map_err(io::Error::other)
         });
         let facts = match written {
             Ok(facts) => facts,

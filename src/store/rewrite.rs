@@ -10,6 +10,7 @@ use super::head::Entry;
 use super::hide::Rule;
 use super::partition::{Partition, RetentionClass};
 use super::segment::{self, Sealed};
+use super::templates::Gate;
 use crate::model::chunk::{Chunk, Request};
 use crate::model::otlp::Scratch;
 use crate::model::write::RequestWriter;
@@ -164,8 +165,8 @@ impl Gather {
         });
     }
 
-    /// Seals what was gathered as one segment, or none.
-    pub(super) fn seal(&mut self, partition: Partition) -> Vec<Sealed> {
+    /// Seals what was gathered as one segment, or none, with the templates that `gate` lets in.
+    pub(super) fn seal(&mut self, partition: Partition, gate: &Gate<'_>) -> Vec<Sealed> {
         self.close_arrived();
         let plain = std::mem::take(&mut self.plain);
         // Arrived after every stamp, none of them is clamped.
@@ -177,7 +178,8 @@ impl Gather {
             Signal::Logs => {
                 let chunk = |request| Arc::new(LogChunk::parse(request).expect(WRITTEN));
                 let chunks: Vec<Arc<LogChunk>> = requests.map(chunk).collect();
-                segment::seal_logs(&chunks, |_| partition)
+                let allows = |service: &str, id| gate.allows(service, id);
+                segment::seal_gated(&chunks, |_| partition, Some(&allows))
             }
             Signal::Traces => {
                 let chunk = |request| Arc::new(SpanChunk::parse(request).expect(WRITTEN));

@@ -2,6 +2,7 @@
 //! durable under its name first, the catalogue's transaction second, the log's files go last (and
 //! by the writer).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -87,7 +88,9 @@ impl Sealer {
             false => Some(&class_of),
         };
         let gate = Gate::new(&shared.catalogue);
-        let asked = shared.catalogue.is_near_template_cap().then_some(&gate);
+        let homes = projects(head) * (1 + shared.config.retention.services.len());
+        let asked = shared.catalogue.is_near_template_cap(homes);
+        let asked = asked.then_some(&gate);
         let sealed = segments::encode(head, &veil, &mut tally, class_of, asked, &|at, class| {
             Partition::of(at.max(floor), span, class)
         });
@@ -188,6 +191,17 @@ fn partition_floor(head: &SealedHead, span: Span) -> Timestamp {
         SealedHead::Logs(head) => retention::partition_floor(&head.times(), span),
         SealedHead::Traces(head) => retention::partition_floor(&head.times(), span),
     }
+}
+
+/// Projects that a head has log records of.
+fn projects(head: &SealedHead) -> usize {
+    let SealedHead::Logs(head) = head else {
+        return 0;
+    };
+    let groups = head.groups();
+    let chunks = groups.iter().flat_map(|group| &group.chunks);
+    let projects: BTreeSet<ProjectId> = chunks.map(|chunk| chunk.request.project).collect();
+    projects.len()
 }
 
 fn cleared(head: &SealedHead) -> u64 {

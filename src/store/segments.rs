@@ -436,10 +436,11 @@ pub(super) fn rewritable(inputs: &[Arc<Segment>], memory: u64) -> Result<(usize,
 }
 
 /// Writes the records of several segments of one signal and project as one segment: their blocks as
-/// they are, or all of it anew.
+/// they are, or all of it anew with the templates that there is room for in `catalogue`.
 pub(super) fn merge(
     inputs: &[Arc<Segment>],
     way: Way,
+    catalogue: &Catalogue,
     out: &mut impl std::io::Write,
     pause: Pause<'_>,
 ) -> Result<SegmentFacts, StoreError> {
@@ -454,7 +455,18 @@ pub(super) fn merge(
     match (way, traces.is_empty()) {
         (Way::Copy, true) => segment::merge(&logs, out, pause),
         (Way::Copy, false) => segment::merge(&traces, out, pause),
-        (Way::Recode, true) => segment::recode_logs(&logs, project, out, pause),
+        (Way::Recode, true) => {
+            let gate = Gate::new(catalogue);
+            let allows = |service: &str, id| gate.allows(service, id);
+            let is_near = catalogue.is_near_template_cap(1);
+            let allows: Option<segment::Allows<'_>> = match is_near {
+                true => Some(&allows),
+                false => None,
+            };
+            let facts = segment::recode_logs(&logs, project, out, allows, pause)?;
+            catalogue.refuse_templates(gate.refused());
+            Ok(facts)
+        }
         (Way::Recode, false) => segment::recode_spans(&traces, project, out, pause),
     }
 }

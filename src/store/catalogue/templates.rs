@@ -21,7 +21,8 @@ pub(super) const TEXTS: TableDefinition<u64, &str> = TableDefinition::new("store
 pub(super) const FACTS: TableDefinition<u64, &[u8]> =
     TableDefinition::new("store.segment_templates");
 
-/// Templates a head can bring at most: where that many fit, nobody is asked.
+/// Templates that one seal or rewrite of one project and retention class can bring at most: where that
+/// many fit, nobody is asked.
 const NEW_MAX: u32 = 1_365;
 
 /// Which templates there are.
@@ -34,8 +35,25 @@ pub(super) struct Known {
     segments: BTreeSet<u64>,
     /// Segments that cannot be read; asked again after a restart.
     given_up: HashSet<u64>,
+    caps: Caps,
     /// Facts were removed since the last wipe; at a start nobody knows.
     has_removed: bool,
+}
+
+/// How many templates there may be.
+#[derive(Clone, Copy, Debug)]
+struct Caps {
+    per_service: u32,
+    all: u32,
+}
+
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps {
+            per_service: TEMPLATES_PER_SERVICE_MAX,
+            all: TEMPLATES_MAX,
+        }
+    }
 }
 
 /// What may be asked without waiting for a transaction.
@@ -198,12 +216,15 @@ pub(in crate::store) struct TemplateFigures {
 }
 
 impl Catalogue {
-    /// Whether a head may be near the cap of a service, so that it has to be asked.
-    pub(in crate::store) fn is_near_template_cap(&self) -> bool {
+    /// Whether what is sealed or rewritten for so many projects and retention classes may come near a
+    /// cap, so that each record has to be asked about.
+    pub(in crate::store) fn is_near_template_cap(&self, homes: usize) -> bool {
         let known = self.known();
+        let new = u32::try_from(homes).unwrap_or(u32::MAX);
+        let new = new.saturating_mul(NEW_MAX);
         let most = known.by_service.values().max().copied().unwrap_or(0);
-        most + NEW_MAX > TEMPLATES_PER_SERVICE_MAX
-            || known.templates.len() as u32 + NEW_MAX > TEMPLATES_MAX
+        most.saturating_add(new) > known.caps.per_service
+            || (known.templates.len() as u32).saturating_add(new) > known.caps.all
     }
 
     /// Whether a template is known (true), beyond what may be known (false), or new and fits beside
@@ -222,7 +243,7 @@ impl Catalogue {
         let service = xxh3_64(service.as_bytes());
         let own = known.by_service.get(&service).copied().unwrap_or(0) + of_service;
         let all = known.templates.len() as u32 + new;
-        (own >= TEMPLATES_PER_SERVICE_MAX || all >= TEMPLATES_MAX).then_some(false)
+        (own >= known.caps.per_service || all >= known.caps.all).then_some(false)
     }
 
     /// Counts records kept plain because there are too many templates.
@@ -304,6 +325,11 @@ impl Catalogue {
         state.insert(super::FORMAT, 2).expect("a good disk");
         drop(state);
         txn.commit().expect("a good disk");
+    }
+
+    /// As if there were room for few.
+    pub(in crate::store) fn set_template_caps(&self, per_service: u32, all: u32) {
+        self.known().caps = Caps { per_service, all };
     }
 
     /// Pages of the database in use.

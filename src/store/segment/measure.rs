@@ -45,7 +45,7 @@ pub(crate) fn logs(bodies: &[Bytes], dir: &Path) -> String {
         })
     };
     let recode = |inputs: &[Segment<Logs>], out: &mut Vec<u8>| {
-        recode_logs(inputs, ProjectId::DEFAULT, out, &mut || Ok(()))
+        recode_logs(inputs, ProjectId::DEFAULT, out, None, &mut || Ok(()))
     };
     measure(bodies, dir, seal, read, recode)
 }
@@ -247,7 +247,8 @@ impl Bed<Logs> {
 
     fn recode_segments(inputs: &[Segment<Logs>]) -> Vec<u8> {
         let mut out = Vec::new();
-        recode_logs(inputs, ProjectId::DEFAULT, &mut out, &mut || Ok(())).expect("just sealed");
+        recode_logs(inputs, ProjectId::DEFAULT, &mut out, None, &mut || Ok(()))
+            .expect("just sealed");
         out
     }
 

@@ -47,12 +47,11 @@ use file::{Frame, Tag};
 
 pub(crate) use file::SegmentFacts;
 pub(crate) use footprint::{Footprint, Variety};
-#[cfg(any(test, feature = "internals"))]
-pub(crate) use logs::Logs;
 pub(crate) use logs::{
-    Allows, LogBlock, LogSegment, SeenPattern, Word, recode as recode_logs, seal as seal_logs,
-    seal_gated, template_of,
+    Allows, LogBlock, LogSegment, SeenPattern, Word, recode as recode_logs, seal_gated, template_of,
 };
+#[cfg(any(test, feature = "internals"))]
+pub(crate) use logs::{Logs, seal as seal_logs};
 pub(crate) use merge::merge;
 #[cfg(feature = "internals")]
 pub(crate) use spans::Spans;

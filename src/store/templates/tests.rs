@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Signal;
+use crate::model::chunk::Request;
+use crate::model::{LogChunk, ProjectId, Signal, ValueRef, write};
 use crate::store::disk::sim::World;
 use crate::store::fixture::{SECOND, START, batch_of, config, sim, wanted};
-use crate::store::{Opened, Store, open};
+use crate::store::{Batch, BatchChunk, Opened, Store, open};
 
 /// Hash, levels, first place, length and service of a template.
 type Row = (u64, [u64; 7], u64, u64, u32);
@@ -147,6 +148,68 @@ fn beyond_the_cap_bodies_stay_plain_and_are_counted() {
     assert!(gate.allows("a", TemplateId(1)), "known");
     assert!(gate.allows("b", TemplateId(u64::MAX)), "another service");
     assert_eq!(gate.refused(), 1);
+}
+
+/// Records of texts that are templates of their own where there is room.
+fn push_texts(it: &mut Opened, texts: std::ops::Range<u8>) {
+    let mut out = Vec::new();
+    write::message(&mut out, 1, |out| {
+        write::message(out, 2, |out| {
+            for text in texts.flat_map(|n| [n; 5]) {
+                let body = format!("free text {}", char::from(b'a' + text));
+                write::message(out, 2, |out| {
+                    write::fixed64_field(out, 1, START.0);
+                    write::message(out, 5, |out| write::any_value(out, ValueRef::Str(&body)));
+                    write::key_value(out, 6, "n", ValueRef::Int(i64::from(text)));
+                });
+            }
+        });
+    });
+    let request = Request {
+        bytes: out.into(),
+        project: ProjectId::DEFAULT,
+        received: START,
+    };
+    let batch = Batch {
+        chunk: BatchChunk::Logs(LogChunk::parse(request).expect("well-formed")),
+        key: 1,
+        wire: None,
+    };
+    it.writer.append(batch).expect("a good disk");
+    it.writer.seal(Signal::Logs).expect("a good disk");
+    while it.sealer.step().expect("a good disk") {}
+}
+
+#[test]
+fn what_is_refused_stays_plain_when_it_is_rewritten() {
+    let world = World::new();
+    let mut it = opened(&world);
+    let catalogue = it.store.snapshot().catalogue;
+    catalogue.set_template_caps(3, 5);
+    let n_templates = || catalogue.template_ids().expect("a good disk").len();
+    push_texts(&mut it, 0..10);
+    assert_eq!(n_templates(), 3, "sealed");
+    assert_eq!(catalogue.template_figures().refused, 7 * 5);
+    // Rewritten for good, a week later.
+    let later = START.saturating_add(2 * 86_400 * SECOND);
+    let round = it.keeper.maintain(later).expect("a good disk");
+    assert_eq!(round.recoded, 1);
+    assert_eq!(n_templates(), 3, "rewritten");
+    assert_eq!(catalogue.template_figures().refused, 2 * 7 * 5);
+    // And without what is deleted: one of those that are left comes up, no more.
+    it.writer
+        .delete(&wanted("n:0"), later)
+        .expect("a good disk");
+    for _ in 0..5 {
+        while it.sealer.step().expect("a good disk") {}
+        it.keeper.maintain(later).expect("a good disk");
+    }
+    assert!(
+        (2..=3).contains(&n_templates()),
+        "erased: {}",
+        n_templates()
+    );
+    check_agreement(&it.store);
 }
 
 #[test]

@@ -32,7 +32,9 @@ use facts::LogBlockFacts;
 use shape::LogShape;
 
 pub(crate) use recode::recode;
-pub(crate) use seal::{Allows, seal, seal_gated};
+#[cfg(any(test, feature = "internals"))]
+pub(crate) use seal::seal;
+pub(crate) use seal::{Allows, seal_gated};
 pub(crate) use template::template_of;
 pub(crate) use templates::SeenPattern;
 pub(crate) use words::Word;

@@ -9,11 +9,13 @@ use crate::model::otlp::{self, GroupView, Scratch};
 use crate::model::{
     LogView, ProjectId, ResourceView, ScopeView, TimeRange, Timestamp, TraceId, write,
 };
+use crate::store::templates::TemplateId;
 use crate::store::{LogColumns, LogPrune, StoreError};
 
 use super::super::{Footprint, Grade, Pause, SegmentFacts};
 use super::encode::{GroupNumbers, LogWriter};
 use super::miner::Census;
+use super::seal::Allows;
 use super::template;
 use super::{BLOCK_ROWS_MAX, LogBlock, LogSegment};
 
@@ -50,7 +52,8 @@ impl LogSegment {
     }
 }
 
-/// Writes the records of `inputs` to `out` as one segment of one part.
+/// Writes the records of `inputs` to `out` as one segment of one part. Records that `allows` refuses get
+/// plain bodies.
 ///
 /// # Errors
 /// An input is damaged (nothing of `out` may be used then), `out` cannot be written, `pause` ends it.
@@ -58,6 +61,7 @@ pub(crate) fn recode(
     inputs: &[LogSegment],
     project: ProjectId,
     out: &mut impl Write,
+    allows: Option<Allows<'_>>,
     pause: Pause<'_>,
 ) -> Result<SegmentFacts, StoreError> {
     let mut blocks = Vec::new();
@@ -73,13 +77,14 @@ pub(crate) fn recode(
         waiting: Waiting::default(),
         waiting_max: waiting_max(inputs)?,
         project,
+        allows,
     };
     for own in blocks.chunk_by(|a, b| a.service() == b.service()) {
         for (number, block) in own.iter().enumerate() {
             pause()?;
             copier.read(block)?;
             let next = own.get(number + 1).map(LogBlock::first);
-            copier.write(next);
+            copier.write(block.service(), next);
             let written = copier.writer.drain(out);
             written.map_err(StoreError::io("rewrite", inputs[0].frame().path()))?;
         }
@@ -158,13 +163,14 @@ fn add_from_directory(block: &LogBlock, census: &mut Census) -> Result<bool, Sto
     Ok(true)
 }
 
-struct Copier {
+struct Copier<'f> {
     writer: LogWriter,
     census: Census,
     waiting: Waiting,
     /// Bytes of it.
     waiting_max: usize,
     project: ProjectId,
+    allows: Option<Allows<'f>>,
 }
 
 /// Records of one service on their way from blocks in order of their first record to order of time.
@@ -184,7 +190,7 @@ struct Row {
     len: usize,
 }
 
-impl Copier {
+impl Copier<'_> {
     fn read(&mut self, block: &LogBlock) -> Result<(), StoreError> {
         let (writer, waiting, project) = (&mut self.writer, &mut self.waiting, self.project);
         // The bytes of a block's resources and scopes stay where they are: equal places, equal groups.
@@ -204,7 +210,7 @@ impl Copier {
 
     /// Writes what no record of a later block (the first begins at `next`) comes before, in whole
     /// blocks until the last.
-    fn write(&mut self, next: Option<Timestamp>) {
+    fn write(&mut self, service: &str, next: Option<Timestamp>) {
         let rows = &mut self.waiting.rows;
         rows.sort_by_key(|row| row.at);
         let too_much = self.waiting.bytes.len() > self.waiting_max;
@@ -233,7 +239,11 @@ impl Copier {
             let text = log.body.as_str().map(str::as_bytes);
             let split = text.filter(|text| template::split(text, &mut variables));
             let name = split.map(|text| self.census.name(text, &variables));
-            let chosen = name.is_some_and(|name| self.census.has(name));
+            let allows = |name: u64| {
+                let id = TemplateId(name.max(1));
+                self.allows.is_none_or(|allows| allows(service, id))
+            };
+            let chosen = name.is_some_and(|name| self.census.has(name) && allows(name));
             self.writer
                 .push(&log, row.group, chosen.then_some(&variables[..]));
         }

@@ -31,6 +31,7 @@ struct Row {
 pub(crate) type Allows<'f> = &'f dyn Fn(&str, TemplateId) -> bool;
 
 /// Writes the records of `chunks` as one segment for each partition that they fall into.
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn seal(
     chunks: &[Arc<LogChunk>],
     partition: impl Fn(Timestamp) -> Partition,

@@ -117,7 +117,7 @@ fn check(seeds: &[u64], n: u64) {
 
 fn recoded(files: &Files, name: &str, inputs: &[LogSegment], facts: SegmentFacts) -> LogSegment {
     let mut bytes = Vec::new();
-    let written = recode(inputs, ProjectId::DEFAULT, &mut bytes, &mut || Ok(()));
+    let written = recode(inputs, ProjectId::DEFAULT, &mut bytes, None, &mut || Ok(()));
     let segment: LogSegment = files.open(name, &bytes).expect("just written");
     segment.verify().expect("just written");
     assert_eq!(segment.facts(), written.expect("the inputs are whole"));
