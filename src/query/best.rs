@@ -3,6 +3,7 @@
 
 use super::answer::{Direction, LogCursor};
 use crate::model::Timestamp;
+use crate::store::Order;
 
 /// Candidates kept beyond those asked for before the worse ones are thrown away.
 pub(super) const SURPLUS: usize = 1024;
@@ -16,6 +17,14 @@ pub(super) struct Place {
 }
 
 impl Direction {
+    /// That of the units which are searched.
+    pub(super) fn order(self) -> Order {
+        match self {
+            Direction::NewestFirst => Order::NewestFirst,
+            Direction::OldestFirst => Order::OldestFirst,
+        }
+    }
+
     /// The higher, the earlier on the page.
     pub(super) fn rank(self, at: Timestamp) -> u64 {
         match self {

@@ -14,13 +14,13 @@ use super::answer::{Context, Direction, LOG_ROWS_MAX, LogCursor, LogPage, LogReq
 use super::best::{Best, Place, SURPLUS};
 use super::control::{Control, Partial, Stats};
 use super::matcher::LogMatcher;
-use super::scan::{Progress, filtered, log_units};
+use super::scan::{Progress, filtered, log_units_in};
 use super::weight;
 use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_DAY;
 use crate::model::write::RequestWriter;
 use crate::model::{LogRecord, LogView, Resource, Scope, TimeRange};
-use crate::store::{LogColumns, LogFilter, LogPrune, LogUnit, Snapshot};
+use crate::store::{LogColumns, LogFilter, LogPrune, LogUnit, Order, Snapshot, Units};
 
 /// How far around a record its neighbours are looked for.
 const CONTEXT_NS: u64 = NANOS_PER_DAY;
@@ -73,14 +73,17 @@ fn search<T>(
         )));
     }
     let matcher = LogMatcher::new(&request.query)?;
-    let (units, visible, mut progress) = log_units(snapshot, request.range, &matcher, control);
+    let (order, range) = (request.direction.order(), request.range);
+    let (units, visible, mut progress) = log_units_in(order, snapshot, range, &matcher, control);
     let mut search = Search {
         best: Best::new(request.direction, request.limit, request.cursor),
-        units,
+        units: Vec::new(),
     };
-    filtered(&matcher, visible, |filter| {
-        search.run(&mut progress, filter)
-    });
+    if let Some(units) = units {
+        filtered(&matcher, visible, |filter| {
+            search.run(units, &mut progress, filter)
+        });
+    }
     let (records, next) = search.finish(&mut progress, make);
     Ok((records, next, progress.stats()))
 }
@@ -93,9 +96,10 @@ pub(super) fn record(
 ) -> Result<LogRecord, QueryError> {
     let range = TimeRange::new(id.at, id.at.saturating_add(1)).expect("the end is later");
     let matcher = LogMatcher::new(&super::lang::Expr::All)?;
-    let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
+    let order = Order::NewestFirst;
+    let (units, visible, mut progress) = log_units_in(order, snapshot, range, &matcher, control);
     let mut found = None;
-    for unit in &units {
+    for unit in units.into_iter().flatten() {
         if found.is_some() || !progress.may_go_on() {
             break;
         }
@@ -168,14 +172,15 @@ fn neighbours<'c>(
         services: vec![record.resource.service.clone()],
         ..LogPrune::default()
     };
-    let (units, visible, mut progress) = log_units(snapshot, around, &matcher, control);
+    let order = direction.order();
+    let (units, visible, mut progress) = log_units_in(order, snapshot, around, &matcher, control);
     let cursor = LogCursor {
         id: record.id,
         shown: 1,
     };
     let mut search = Search {
         best: Best::new(direction, limit, Some(cursor)),
-        units,
+        units: Vec::new(),
     };
     // Streams of one unit are few; comparing owned values once per stream is cheap enough.
     let known: RefCell<HashMap<(usize, usize), bool>> = RefCell::default();
@@ -203,7 +208,9 @@ fn neighbours<'c>(
         everything: false,
         needle: None,
     };
-    search.run(&mut progress, &filter);
+    if let Some(units) = units {
+        search.run(units, &mut progress, &filter);
+    }
     let mut shared = Shared::default();
     let (records, _) = search.finish(&mut progress, &mut |log| shared.record(log));
     Ok((records, progress))
@@ -212,20 +219,19 @@ fn neighbours<'c>(
 /// One search for the best records in an order.
 struct Search {
     best: Best,
+    /// Those that were looked at.
     units: Vec<LogUnit>,
 }
 
 impl Search {
-    /// The first pass: where the best matches are.
-    fn run(&mut self, progress: &mut Progress<'_>, filter: &LogFilter<'_>) {
-        if self.best.direction == Direction::OldestFirst {
-            self.units.sort_by_key(LogUnit::first);
-        }
-        for (number, unit) in self.units.iter().enumerate() {
-            let closest = match self.best.direction {
-                Direction::NewestFirst => unit.last(),
-                Direction::OldestFirst => unit.first(),
-            };
+    /// The first pass: where the best matches are. `units` are in the order of the search.
+    fn run(
+        &mut self,
+        mut units: Units<'_, LogUnit>,
+        progress: &mut Progress<'_>,
+        filter: &LogFilter<'_>,
+    ) {
+        while let Some(closest) = units.bound() {
             if self.best.is_settled(closest) {
                 progress.skip_rest();
                 return;
@@ -233,6 +239,11 @@ impl Search {
             if !progress.may_go_on() {
                 return;
             }
+            let Some(unit) = units.next() else {
+                break;
+            };
+            progress.expects(units.expected_bytes());
+            let number = self.units.len();
             // The floor rises while records are offered.
             let (bound, best) = (Cell::new(self.best.bound()), &mut self.best);
             let filter = LogFilter {
@@ -244,9 +255,11 @@ impl Search {
                 bound.set(best.bound());
                 ControlFlow::Continue(())
             });
-            progress.looked(unit, result);
+            progress.looked(&unit, result);
             progress.holds(self.best.bytes());
+            self.units.push(unit);
         }
+        progress.skip_rest();
     }
 
     /// The second pass: the records themselves, in order, and where the next page starts. A pass that

@@ -4,7 +4,7 @@
 use super::control::{Control, Partial, Stats};
 use super::matcher::{LogMatcher, SpanMatcher};
 use crate::model::{Signal, TimeRange};
-use crate::store::{LogFilter, LogUnit, Looked, Snapshot, SpanUnit, StoreError};
+use crate::store::{LogFilter, LogUnit, Looked, Order, Snapshot, SpanUnit, StoreError, Units};
 
 /// The units of one search and how far through them it is.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl<'c> Progress<'c> {
         }
     }
 
-    /// Says what there is to read, where that was not known from the start.
+    /// Says what there is to read, where that was not known from the start or is known better now.
     pub(super) fn expects(&mut self, total_bytes: u64) {
         self.total_bytes = total_bytes;
     }
@@ -155,20 +155,31 @@ impl<'c> Progress<'c> {
     }
 }
 
-/// The units that may hold matches, newest first, and the range that may be shown.
+/// The units that may hold matches, all of them, newest first, and the range that may be shown.
 pub(super) fn log_units<'c>(
     snapshot: &Snapshot,
     range: TimeRange,
     matcher: &LogMatcher,
     control: &'c Control,
 ) -> (Vec<LogUnit>, TimeRange, Progress<'c>) {
+    let order = Order::NewestFirst;
+    let (units, visible, mut progress) = log_units_in(order, snapshot, range, matcher, control);
+    let units: Vec<LogUnit> = units.into_iter().flatten().collect();
+    progress.expects(units.iter().map(LogUnit::bytes).sum());
+    (units, visible, progress)
+}
+
+/// As [`log_units`], in an order and found as they are asked for; `None`: there are none.
+pub(super) fn log_units_in<'s, 'c>(
+    order: Order,
+    snapshot: &'s Snapshot,
+    range: TimeRange,
+    matcher: &LogMatcher,
+    control: &'c Control,
+) -> (Option<Units<'s, LogUnit>>, TimeRange, Progress<'c>) {
     let visible = snapshot.visible(Signal::Logs, range);
-    let units = if matcher.nothing {
-        Vec::new()
-    } else {
-        snapshot.logs(visible, &matcher.prune)
-    };
-    let mut progress = Progress::new(control, units.iter().map(LogUnit::bytes).sum());
+    let units = (!matcher.nothing).then(|| snapshot.logs_in(order, visible, &matcher.prune));
+    let mut progress = Progress::new(control, units.as_ref().map_or(0, Units::expected_bytes));
     progress.note_damage(snapshot, Signal::Logs, visible);
     (units, visible, progress)
 }
@@ -196,13 +207,22 @@ pub(super) fn span_units<'c>(
     matcher: &SpanMatcher,
     control: &'c Control,
 ) -> (Vec<SpanUnit>, TimeRange, Progress<'c>) {
+    let (units, visible, mut progress) = span_units_newest(snapshot, range, matcher, control);
+    let units: Vec<SpanUnit> = units.into_iter().flatten().collect();
+    progress.expects(units.iter().map(SpanUnit::bytes).sum());
+    (units, visible, progress)
+}
+
+/// As [`log_units_in`], for spans, newest first.
+pub(super) fn span_units_newest<'s, 'c>(
+    snapshot: &'s Snapshot,
+    range: TimeRange,
+    matcher: &SpanMatcher,
+    control: &'c Control,
+) -> (Option<Units<'s, SpanUnit>>, TimeRange, Progress<'c>) {
     let visible = snapshot.visible(Signal::Traces, range);
-    let units = if matcher.nothing {
-        Vec::new()
-    } else {
-        snapshot.spans(visible, &matcher.prune)
-    };
-    let mut progress = Progress::new(control, units.iter().map(SpanUnit::bytes).sum());
+    let units = (!matcher.nothing).then(|| snapshot.spans(visible, &matcher.prune));
+    let mut progress = Progress::new(control, units.as_ref().map_or(0, Units::expected_bytes));
     progress.note_damage(snapshot, Signal::Traces, visible);
     (units, visible, progress)
 }

@@ -18,7 +18,7 @@ use super::control::{Control, Partial};
 use super::lang::Expr;
 use super::logs::Shared;
 use super::matcher::SpanMatcher;
-use super::scan::{Progress, span_units};
+use super::scan::{Progress, span_units, span_units_newest};
 use super::scatter;
 use super::sums::{Sum, Sums, TRACES_MAX, Tables, is_after_cursor};
 use super::weight;
@@ -79,7 +79,8 @@ fn matching<'c>(
     tables: &mut Tables,
     control: &'c Control,
 ) -> (Sums, Matches, Progress<'c>) {
-    let (units, visible, mut progress) = span_units(snapshot, request.range, matcher, control);
+    let (units, visible, mut progress) =
+        span_units_newest(snapshot, request.range, matcher, control);
     let ask = SpanAsk {
         find: match request.scope {
             SpanScope::All => matcher.columns,
@@ -90,10 +91,14 @@ fn matching<'c>(
     };
     let mut matches = Matches::default();
     let mut ask_again = request.limit;
-    for (number, unit) in units.iter().enumerate() {
+    let Some(mut units) = units else {
+        return (Sums::default(), matches, progress);
+    };
+    while let Some(unit) = units.next() {
         if !progress.may_go_on() {
             break;
         }
+        progress.expects(units.expected_bytes());
         let mut test = |span: &SpanView<'_>| in_scope(span, request.scope) && matcher.matches(span);
         let result = unit.select(visible, ask, &mut test, &mut |span| {
             matches.add(span);
@@ -101,8 +106,7 @@ fn matching<'c>(
         });
         progress.read(unit.rows(), unit.bytes(), result);
         progress.holds(matches.traces.len() * TRACE_BYTES);
-        let rest = units.get(number + 1).map(SpanUnit::last);
-        let Some(rest) = rest.filter(|_| !request.whole) else {
+        let Some(rest) = units.bound().filter(|_| !request.whole) else {
             continue;
         };
         if matches.traces.len() > ask_again && matches.n_after(rest) > request.limit {

@@ -8,7 +8,7 @@ use super::ServiceRow;
 use crate::model::record::find;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::{LogView, ResourceView, Signal, SpanView, TimeRange, Timestamp, ValueRef};
-use crate::store::{LogColumns, LogPrune, Snapshot, SpanColumns, SpanPrune};
+use crate::store::{LogColumns, LogPrune, LogUnit, Snapshot, SpanColumns, SpanPrune, SpanUnit};
 
 /// Units of the newest data that are looked through: about 100,000 records, some tens of
 /// milliseconds. Rates of logs are over the part of the range that these cover.
@@ -100,9 +100,10 @@ impl Newest<'_> {
         go_on: &dyn Fn(u64, u64) -> bool,
     ) -> bool {
         let visible = snapshot.visible(Signal::Traces, range);
-        let units = snapshot.spans(visible, &SpanPrune::default());
-        self.left_out |= units.len() > UNITS_MAX;
-        units.iter().take(UNITS_MAX).all(|unit| {
+        let mut units = snapshot.spans(visible, &SpanPrune::default());
+        let newest: Vec<SpanUnit> = units.by_ref().take(UNITS_MAX).collect();
+        self.left_out |= units.bound().is_some();
+        newest.iter().all(|unit| {
             let mut each = |span: &SpanView<'_>| {
                 if visible.contains(span.at) {
                     self.see(span.resource, span.at);
@@ -121,15 +122,14 @@ impl Newest<'_> {
         go_on: &dyn Fn(u64, u64) -> bool,
     ) -> (TimeRange, bool) {
         let visible = snapshot.visible(Signal::Logs, range);
-        let units = snapshot.logs(visible, &LogPrune::default());
-        self.left_out |= units.len() > UNITS_MAX;
-        // Units are sorted by their last record: what is left out lies before this.
-        let left_out = units
-            .get(UNITS_MAX)
-            .map(|unit| unit.last().saturating_add(1));
+        let mut units = snapshot.logs(visible, &LogPrune::default());
+        let newest: Vec<LogUnit> = units.by_ref().take(UNITS_MAX).collect();
+        // What is left out lies before this.
+        let left_out = units.bound().map(|last| last.saturating_add(1));
+        self.left_out |= left_out.is_some();
         let start = left_out.unwrap_or(visible.start()).max(visible.start());
         let counted = TimeRange::new(start, visible.end()).unwrap_or(visible);
-        let whole = units.iter().take(UNITS_MAX).all(|unit| {
+        let whole = newest.iter().all(|unit| {
             let mut each = |log: &LogView<'_>| {
                 if counted.contains(log.at)
                     && let Some(seen) = self.see(log.resource, log.at)

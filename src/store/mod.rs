@@ -45,6 +45,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod units;
 mod verify;
 mod wal;
 mod writer;
@@ -67,6 +68,7 @@ pub(crate) use snapshot::{Snapshot, Summaries};
 pub(crate) use stats::Stats;
 pub(crate) use templates::{Sightings, TemplateId, Told, printed_template};
 pub(crate) use unit::{LogUnit, Looked, SpanUnit};
+pub(crate) use units::{Order, Units};
 pub(crate) use verify::{Verified, survey, verify};
 pub(crate) use wal::frame::Encoding;
 #[cfg(feature = "internals")]

@@ -142,7 +142,7 @@ fn every_service_is_shown_for_its_time_and_its_bytes_go_with_it() {
     let rows = |snapshot: &Snapshot| -> usize {
         let units = snapshot.logs(TimeRange::ALL, &LogPrune::default());
         let mut n = 0;
-        for unit in &units {
+        for unit in units {
             let read = unit.for_each(LogColumns::ALL, &mut |_| {
                 n += 1;
                 std::ops::ControlFlow::Continue(())

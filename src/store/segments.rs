@@ -114,6 +114,45 @@ impl Segment {
         templates.blocks(wanted.chain([TemplateId::PLAIN]))
     }
 
+    /// Adds the log units that may hold matches; nothing of a segment of spans.
+    pub(super) fn find_logs(
+        &self,
+        range: TimeRange,
+        prune: &LogPrune,
+        rules: &[Rule],
+        catalogue: &Catalogue,
+        units: &mut Vec<LogUnit>,
+    ) {
+        let Data::Logs(data) = &self.data else {
+            return;
+        };
+        let holders = self.holders(prune, catalogue);
+        if holders.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        match self.log_units(data, range, prune, holders.as_deref(), rules) {
+            Ok(found) => units.extend(found),
+            Err(_) => units.push(LogUnit::unreadable(self.unreadable())),
+        }
+    }
+
+    /// Adds the span units that may hold matches; nothing of a segment of logs.
+    pub(super) fn find_spans(
+        &self,
+        range: TimeRange,
+        prune: &SpanPrune,
+        rules: &[Rule],
+        units: &mut Vec<SpanUnit>,
+    ) {
+        let Data::Traces(data) = &self.data else {
+            return;
+        };
+        match self.span_units(data, range, prune, rules) {
+            Ok(found) => units.extend(found),
+            Err(_) => units.push(SpanUnit::unreadable(self.unreadable())),
+        }
+    }
+
     /// The log units of interest, each behind what it must not show.
     fn log_units(
         &self,
@@ -224,47 +263,6 @@ impl Segments {
         removed
     }
 
-    pub(super) fn logs(
-        &self,
-        range: TimeRange,
-        prune: &LogPrune,
-        rules: &[Rule],
-        catalogue: &Catalogue,
-        units: &mut Vec<LogUnit>,
-    ) {
-        for segment in self.overlapping(range) {
-            let Data::Logs(data) = &segment.data else {
-                continue;
-            };
-            let holders = segment.holders(prune, catalogue);
-            if holders.as_ref().is_some_and(Vec::is_empty) {
-                continue;
-            }
-            match segment.log_units(data, range, prune, holders.as_deref(), rules) {
-                Ok(found) => units.extend(found),
-                Err(_) => units.push(LogUnit::unreadable(segment.unreadable())),
-            }
-        }
-    }
-
-    pub(super) fn spans(
-        &self,
-        range: TimeRange,
-        prune: &SpanPrune,
-        rules: &[Rule],
-        units: &mut Vec<SpanUnit>,
-    ) {
-        for segment in self.overlapping(range) {
-            let Data::Traces(data) = &segment.data else {
-                continue;
-            };
-            match segment.span_units(data, range, prune, rules) {
-                Ok(found) => units.extend(found),
-                Err(_) => units.push(SpanUnit::unreadable(segment.unreadable())),
-            }
-        }
-    }
-
     /// The span segments that overlap `range`.
     pub(super) fn traces(&self, range: TimeRange) -> impl Iterator<Item = Traces> {
         self.overlapping(range)
@@ -275,6 +273,12 @@ impl Segments {
                 }),
                 Data::Logs(_) => None,
             })
+    }
+
+    /// The segments of a signal that overlap `range`.
+    pub(super) fn of(&self, signal: Signal, range: TimeRange) -> impl Iterator<Item = &Segment> {
+        let overlapping = self.overlapping(range);
+        overlapping.filter(move |segment| segment.row.signal == signal)
     }
 
     fn overlapping(&self, range: TimeRange) -> impl Iterator<Item = &Segment> {

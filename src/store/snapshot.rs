@@ -9,8 +9,9 @@ use super::error::StoreError;
 use super::head::{Entry, Group};
 use super::hide::{self, Rule};
 use super::prune::{LogPrune, SpanPrune};
-use super::segments::{Segments, Traces};
+use super::segments::{Segment, Segments, Traces};
 use super::unit::{LogUnit, SpanUnit, Wanted, WantedSpans};
+use super::units::{Order, Units};
 use crate::model::red::{RedRow, RedTable};
 use crate::model::summary::SummaryTable;
 use crate::model::time::NANOS_PER_MINUTE;
@@ -34,40 +35,52 @@ impl Snapshot {
         self.cutoffs[signal as usize]
     }
 
-    /// Units that may hold matching log records, the one with the newest record first. A unit may
-    /// also hold records outside of `range` or past retention: the caller filters by
-    /// [`Snapshot::visible`].
-    pub(crate) fn logs(&self, range: TimeRange, prune: &LogPrune) -> Vec<LogUnit> {
+    /// Units that may hold matching log records, the one with the newest record first, found as they
+    /// are asked for. A unit may also hold records outside of `range` or past retention: the caller
+    /// filters by [`Snapshot::visible`].
+    pub(crate) fn logs(&self, range: TimeRange, prune: &LogPrune) -> Units<'_, LogUnit> {
+        self.logs_in(Order::NewestFirst, range, prune)
+    }
+
+    /// As [`Snapshot::logs`], in an order.
+    pub(crate) fn logs_in(
+        &self,
+        order: Order,
+        range: TimeRange,
+        prune: &LogPrune,
+    ) -> Units<'_, LogUnit> {
         let range = self.visible(Signal::Logs, range);
         let wanted = Arc::new(Wanted {
             range,
             prune: prune.clone(),
         });
-        let mut units: Vec<LogUnit> = overlapping(&self.logs, range)
-            .map(|group| {
-                let veil = hide::of_head(&self.rules, Signal::Logs, group.cleared);
-                LogUnit::head(group, wanted.clone()).behind(veil)
-            })
-            .collect();
-        let (segments, rules) = (&self.segments, &self.rules);
-        segments.logs(range, prune, rules, &self.catalogue, &mut units);
-        units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
-        units
+        let heads = overlapping(&self.logs, range).map(|group| {
+            let veil = hide::of_head(&self.rules, Signal::Logs, group.cleared);
+            LogUnit::head(group, wanted.clone()).behind(veil)
+        });
+        let heads = heads.collect();
+        let open = Box::new(move |segment: &Segment, units: &mut Vec<LogUnit>| {
+            segment.find_logs(range, &wanted.prune, &self.rules, &self.catalogue, units);
+        });
+        let segments = self.segments.of(Signal::Logs, range);
+        Units::new(order, heads, segments, open, LogUnit::extent)
     }
 
     /// As [`Snapshot::logs`], for spans.
-    pub(crate) fn spans(&self, range: TimeRange, prune: &SpanPrune) -> Vec<SpanUnit> {
+    pub(crate) fn spans(&self, range: TimeRange, prune: &SpanPrune) -> Units<'_, SpanUnit> {
         let range = self.visible(Signal::Traces, range);
         let wanted = Arc::new(WantedSpans::new(range, prune));
-        let mut units: Vec<SpanUnit> = overlapping(&self.traces, range)
-            .map(|group| {
-                let veil = hide::of_head(&self.rules, Signal::Traces, group.cleared);
-                SpanUnit::head(group, wanted.clone()).behind(veil)
-            })
-            .collect();
-        self.segments.spans(range, prune, &self.rules, &mut units);
-        units.sort_by_key(|unit| std::cmp::Reverse(unit.last()));
-        units
+        let heads = overlapping(&self.traces, range).map(|group| {
+            let veil = hide::of_head(&self.rules, Signal::Traces, group.cleared);
+            SpanUnit::head(group, wanted.clone()).behind(veil)
+        });
+        let heads = heads.collect();
+        let prune = prune.clone();
+        let open = Box::new(move |segment: &Segment, units: &mut Vec<SpanUnit>| {
+            segment.find_spans(range, &prune, &self.rules, units);
+        });
+        let segments = self.segments.of(Signal::Traces, range);
+        Units::new(Order::NewestFirst, heads, segments, open, SpanUnit::extent)
     }
 
     /// What has summaries of the traces with a span in `range`, the one with the newest span first:

@@ -275,7 +275,7 @@ fn small_segments_merge_and_keep_every_record() {
         all(0..8, 33_000)
     );
     let units = before.logs(crate::model::TimeRange::ALL, &LogPrune::default());
-    let rows: u64 = units.iter().map(LogUnit::rows).sum();
+    let rows: u64 = units.map(|unit| unit.rows()).sum();
     assert_eq!(
         rows,
         8 * 33_000,
@@ -402,4 +402,63 @@ fn summaries_and_red_count_the_same_in_heads_and_segments() {
         0
     );
     assert_eq!(figures(&store.store), in_head);
+}
+
+/// Six segments of three heads that overlap and three that do not.
+fn spread_out() -> Opened {
+    let mut store = opened(&World::new(), START);
+    for (n, minutes) in [4, 0, 1, 1, 9, 20].into_iter().enumerate() {
+        let at = START.saturating_add(minutes * 60 * SECOND);
+        for signal in Signal::ALL {
+            let batch = batch(signal, n as u64, 33_000, at);
+            store.writer.append(batch).expect("accepted");
+        }
+        while store.sealer.step().expect("a good disk") {}
+    }
+    store
+}
+
+#[test]
+fn units_come_in_order_of_time_and_open_no_segment_before_its_turn() {
+    let store = spread_out().store;
+    let snapshot = store.snapshot();
+    let range = crate::model::TimeRange::ALL;
+    let opened = |signal: Signal| {
+        let segments = snapshot.segments.list.iter();
+        let of_signal = segments.filter(|segment| segment.row.signal == signal);
+        of_signal.filter(|s| s.cached_bytes() > 0).count()
+    };
+    snapshot.segments.list.iter().for_each(|s| s.release());
+    let in_order = |order: Order| {
+        let units = snapshot.logs_in(order, range, &LogPrune::default());
+        units.map(|u| (u.first(), u.last())).collect::<Vec<_>>()
+    };
+
+    let mut newest = snapshot.logs(range, &LogPrune::default());
+    let bound = newest.bound().expect("some");
+    let first = newest.next().expect("some");
+    assert_eq!((first.last(), opened(Signal::Logs)), (bound, 1));
+    let mut newest = snapshot.spans(range, &SpanPrune::default());
+    let bound = newest.bound().expect("some");
+    let first = newest.next().expect("some");
+    assert_eq!((first.last(), opened(Signal::Traces)), (bound, 1));
+
+    let newest = in_order(Order::NewestFirst);
+    assert!(newest.is_sorted_by_key(|(_, last)| std::cmp::Reverse(*last)));
+    let oldest = in_order(Order::OldestFirst);
+    assert!(oldest.is_sorted_by_key(|(first, _)| *first));
+    assert_eq!(newest.len(), oldest.len());
+    assert_eq!(opened(Signal::Logs), 6);
+}
+
+#[test]
+fn what_units_are_expected_to_be_is_known_once_all_are_open() {
+    let store = spread_out().store;
+    let snapshot = store.snapshot();
+    let mut units = snapshot.logs(crate::model::TimeRange::ALL, &LogPrune::default());
+    let guess = units.expected_bytes();
+    let bytes: u64 = units.by_ref().map(|unit| unit.bytes()).sum();
+    assert!(guess > 0 && bytes > 0);
+    assert_eq!(units.expected_bytes(), bytes);
+    assert_eq!(units.bound(), None);
 }

@@ -15,6 +15,7 @@ use super::head::Group;
 use super::hide::{self, Veil};
 use super::prune::{LogColumns, LogPrune, Needle, SpanAsk, SpanColumns, SpanPrune};
 use super::segment::{LogBlock, SpanBlock};
+use super::units::Extent;
 use crate::model::otlp::{GroupView, Scratch};
 use crate::model::wire::WireError;
 use crate::model::{Level, LogEntry, LogView, SpanEntry, SpanView, TimeRange, Timestamp};
@@ -129,6 +130,14 @@ impl LogUnit {
             Logs::Head(group, _) => group.bytes,
             Logs::Block(block) => block.bytes(),
             Logs::Unreadable(_) => 0,
+        }
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        Extent {
+            first: self.first(),
+            last: self.last(),
+            bytes: self.bytes(),
         }
     }
 
@@ -329,6 +338,18 @@ impl SpanUnit {
             Spans::Head(group, _) => group.bytes,
             Spans::Block(block) => block.bytes(),
             Spans::Unreadable(_) => 0,
+        }
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        Extent {
+            first: match &self.data {
+                Spans::Head(group, _) => group.first,
+                Spans::Block(block) => block.first(),
+                Spans::Unreadable(segment) => segment.first,
+            },
+            last: self.last(),
+            bytes: self.bytes(),
         }
     }
 

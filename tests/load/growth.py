@@ -1,15 +1,17 @@
 """How the cost of each question grows with data, and with readers while ingest runs at half speed.
 
-Pushes a corpus again and again (each time with its stamps moved to now), asks the questions of
-docs/performance.md at every size, then asks them from 1, 8 and 64 readers at once beside a half-speed push.
+Pushes a corpus again and again, each time behind the one before on a clock that is moved along, asks the
+questions of docs/performance.md at every size, of the newest corpus and of all there is, then asks them from
+1, 8 and 64 readers at once beside a half-speed push.
 """
 
 import argparse
 import json
+import re
 import threading
 import time
 
-from server import Server, percentile, push, queries, sample_trace, workplace
+from server import Clock, Server, corpus_seconds, percentile, push, queries, sample_trace, workplace
 
 READERS = (1, 8, 64)
 
@@ -27,11 +29,17 @@ def arguments():
     return parser.parse_args()
 
 
-def ask(server, asked, repeat):
-    print(f"{'question':28} {'p50 ms':>9} {'p99 ms':>9}")
+def ask(server, asked, repeat, seconds):
+    """Each question of the newest `seconds`, and of everything: more slowly, so less often."""
+    print(f"{'':28} {'newest corpus':>19} {'everything':>19}")
+    print(f"{'question':28}" + f" {'p50 ms':>9} {'p99 ms':>9}" * 2)
     for name, path in asked:
-        times = [server.timed(path) for _ in range(repeat)]
-        print(f"{name:28} {percentile(times, 0.5):9.2f} {percentile(times, 0.99):9.2f}", flush=True)
+        figures = []
+        for since, times in ((f"now-{int(seconds)}s", repeat), ("now-90d", max(repeat // 4, 3))):
+            path_since = re.sub(r"start=now-\w+", f"start={since}", path)
+            took = [server.timed(path_since) for _ in range(times)]
+            figures += [percentile(took, 0.5), percentile(took, 0.99)]
+        print(f"{name:28}" + "".join(f" {figure:9.2f}" for figure in figures), flush=True)
 
 
 def readers(server, asked, count, seconds):
@@ -62,26 +70,30 @@ def main():
     options = arguments()
     asked = queries(options.signal, sample_trace(options.shared, options.signal))
     corpus, signal = f"{options.corpora}/{options.signal}-1m.bin", options.signal
+    period, total = corpus_seconds(options.loader, corpus), max(options.millions)
     with workplace() as place:
-        server = Server(options.binary, f"{place}/data")
+        clock = Clock(place)
+        clock.move(-total * period)
+        server = Server(options.binary, f"{place}/data", clock, retention__logs="90d", retention__traces="90d")
         url = f"{server.base}/v1/{signal}"
         try:
             pushed, speed = 0, []
             for millions in options.millions:
                 while pushed < millions:
-                    line = json.loads(push(options.loader, corpus, url, "-c", 4).communicate()[0])
-                    speed.append(line["records_per_s"])
                     pushed += 1
+                    clock.move((pushed - total) * period)
+                    sender = push(options.loader, corpus, url, "-c", 4, clock=clock)
+                    speed.append(json.loads(sender.communicate()[0])["records_per_s"])
                 time.sleep(15)
                 print(f"== {millions} M {signal}: {server.disk_bytes(signal) / millions / 1e6:.1f} B per record, "
                       f"RSS {server.status('VmRSS'):.0f} MB, peak {server.status('VmHWM'):.0f} MB, "
                       f"CPU {server.cpu_s() / millions:.2f} s per 1M")
-                ask(server, asked, options.repeat)
+                ask(server, asked, options.repeat, period)
             half = int(percentile(speed, 0.5) / 2)
             print(f"== readers beside ingest at {half} records/s")
             for count in READERS:
                 sender = push(options.loader, corpus, url, "-c", 4, "--rate", half,
-                              "--limit", int(half * options.seconds))
+                              "--limit", int(half * options.seconds), clock=clock)
                 times, refused = readers(server, asked, count, options.seconds)
                 line = json.loads(sender.communicate()[0])
                 print(f"{count:3} readers: {len(times) / options.seconds:8.0f} answers/s, p50 {percentile(times, 0.5):8.2f} ms, "

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -13,13 +14,30 @@ import urllib.request
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class Clock:
+    """A wall clock for processes started with `env`; it can be moved while they run (clock.c)."""
+
+    def __init__(self, place):
+        library, self.file = f"{place}/clock.so", f"{place}/clock"
+        source = pathlib.Path(__file__).parent / "clock.c"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+        self.move(0)
+        self.env = {"LD_PRELOAD": library, "WATCHPOST_CLOCK": self.file}
+
+    def move(self, seconds):
+        """Sets how far it is from the real one."""
+        with open(self.file, "r+b" if os.path.exists(self.file) else "wb") as file:
+            file.write(struct.pack("=q", int(seconds)))
+
+
 class Server:
     """One running watchpost; `data` is its data directory."""
 
-    def __init__(self, binary, data, **settings):
+    def __init__(self, binary, data, clock=None, **settings):
         self.data = pathlib.Path(data)
         self.log = open(self.data.with_suffix(".log"), "wb")
         env = dict(os.environ, **{f"WATCHPOST_{k.upper()}": v for k, v in settings.items()})
+        env.update(clock.env if clock else {})
         self.process = subprocess.Popen(
             [binary, "--listen", "127.0.0.1:0", "--otlp-grpc-listen", "off", "--otlp-http-listen", "off",
              "--data-dir", str(self.data)],
@@ -96,12 +114,19 @@ def sample_trace(shared, signal_name):
     return first if isinstance(first, str) else first["trace_id"]
 
 
-def push(loader, corpus, url, *options):
+def push(loader, corpus, url, *options, clock=None):
     """Starts the loader on a corpus; `.communicate()` gives its one line of JSON."""
     return subprocess.Popen(
         [loader, "push", "--corpus", corpus, "--url", url, "--shift-to-now", *map(str, options)],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(clock.env if clock else {})),
     )
+
+
+def corpus_seconds(loader, corpus):
+    """How much time the records of a corpus cover."""
+    line = subprocess.run([loader, "info", "--corpus", corpus], capture_output=True, text=True, check=True)
+    facts = json.loads(line.stdout.splitlines()[0])
+    return (facts["end_ns"] - facts["start_ns"]) / 1e9
 
 
 def percentile(values, share):

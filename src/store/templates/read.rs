@@ -56,7 +56,7 @@ impl Snapshot {
             segments: Arc::new(rest),
             ..self.clone()
         };
-        rest.logs(range, prune)
+        rest.logs(range, prune).collect()
     }
 
     /// The part of `range` with log records in it: an open range ends where they do.

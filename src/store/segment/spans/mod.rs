@@ -336,7 +336,6 @@ impl SpanBlock {
     }
 
     /// Place in lists of its first span.
-    #[cfg(test)]
     pub(crate) fn first(&self) -> Timestamp {
         self.entry().first
     }
