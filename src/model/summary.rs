@@ -121,7 +121,8 @@ impl SummaryTable {
                 root,
                 services: (0, 0),
             };
-            table.push(row, summary.services.iter().map(|service| &**service));
+            let services = summary.services.iter();
+            table.push(row, services, |table, service| table.number(service));
         }
         table
     }
@@ -133,15 +134,22 @@ impl SummaryTable {
                 let service = self.number(other.text(service));
                 (start, service, self.number(other.text(name)))
             });
-            self.push(SummaryRow { root, ..*row }, other.services(row));
+            let services = other.services(row);
+            let row = SummaryRow { root, ..*row };
+            self.push(row, services, |table, service| table.number(service));
         }
     }
 
-    /// Adds a summary whose root has texts of this table.
-    pub(crate) fn push<'s>(&mut self, row: SummaryRow, services: impl Iterator<Item = &'s str>) {
+    /// Adds a summary whose root has texts of this table; `number` gives that of a service.
+    pub(crate) fn push<S>(
+        &mut self,
+        row: SummaryRow,
+        services: impl Iterator<Item = S>,
+        mut number: impl FnMut(&mut SummaryTable, S) -> u32,
+    ) {
         let start = self.services.len() as u32;
         for service in services {
-            let number = self.number(service);
+            let number = number(self, service);
             self.services.push(number);
         }
         let services = (start, self.services.len() as u32);

@@ -8,11 +8,16 @@ use super::ServiceRow;
 use crate::model::record::find;
 use crate::model::time::NANOS_PER_MINUTE;
 use crate::model::{LogView, ResourceView, Signal, SpanView, TimeRange, Timestamp, ValueRef};
-use crate::store::{LogColumns, LogPrune, LogUnit, Snapshot, SpanColumns, SpanPrune, SpanUnit};
+use crate::store::{
+    LogColumns, LogPrune, LogUnit, Snapshot, SpanColumns, SpanPrune, SpanUnit, Units,
+};
 
-/// Units of the newest data that are looked through: about 100,000 records, some tens of
-/// milliseconds. Rates of logs are over the part of the range that these cover.
-const UNITS_MAX: usize = 64;
+/// Records in the units of the newest data that are looked through: 5 ms. One more unit is read where
+/// they do not fill it. Rates of logs are over the part of the range that these cover.
+const ROWS_MAX: u64 = 65_536;
+
+/// Units of those records: of many services each has a few records.
+const UNITS_MAX: usize = 256;
 
 /// Services known by their logs only that are listed.
 const LOG_SERVICES_MAX: usize = 1_000;
@@ -101,7 +106,7 @@ impl Newest<'_> {
     ) -> bool {
         let visible = snapshot.visible(Signal::Traces, range);
         let mut units = snapshot.spans(visible, &SpanPrune::default());
-        let newest: Vec<SpanUnit> = units.by_ref().take(UNITS_MAX).collect();
+        let newest = take_newest(&mut units, SpanUnit::rows);
         self.left_out |= units.bound().is_some();
         newest.iter().all(|unit| {
             let mut each = |span: &SpanView<'_>| {
@@ -123,7 +128,7 @@ impl Newest<'_> {
     ) -> (TimeRange, bool) {
         let visible = snapshot.visible(Signal::Logs, range);
         let mut units = snapshot.logs(visible, &LogPrune::default());
-        let newest: Vec<LogUnit> = units.by_ref().take(UNITS_MAX).collect();
+        let newest = take_newest(&mut units, LogUnit::rows);
         // What is left out lies before this.
         let left_out = units.bound().map(|last| last.saturating_add(1));
         self.left_out |= left_out.is_some();
@@ -176,6 +181,19 @@ impl Newest<'_> {
         self.numbers.insert(service.to_owned(), number);
         Some(number)
     }
+}
+
+fn take_newest<U>(units: &mut Units<'_, U>, rows_of: fn(&U) -> u64) -> Vec<U> {
+    let mut rows = 0;
+    let mut newest = Vec::new();
+    while rows < ROWS_MAX && newest.len() < UNITS_MAX {
+        let Some(unit) = units.next() else {
+            break;
+        };
+        rows += rows_of(&unit);
+        newest.push(unit);
+    }
+    newest
 }
 
 impl Seen {

@@ -22,7 +22,7 @@ class Clock:
         source = pathlib.Path(__file__).parent / "clock.c"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
         self.move(0)
-        self.env = {"LD_PRELOAD": library, "WATCHPOST_CLOCK": self.file}
+        self.env = {"LD_PRELOAD": library, "SHIFTED_CLOCK": self.file}
 
     def move(self, seconds):
         """Sets how far it is from the real one."""
@@ -124,7 +124,7 @@ def push(loader, corpus, url, *options, clock=None):
 
 def corpus_seconds(loader, corpus):
     """How much time the records of a corpus cover."""
-    line = subprocess.run([loader, "info", "--corpus", corpus], capture_output=True, text=True, check=True)
+    line = subprocess.run([loader, "info", corpus], capture_output=True, text=True, check=True)
     facts = json.loads(line.stdout.splitlines()[0])
     return (facts["end_ns"] - facts["start_ns"]) / 1e9
 

@@ -188,6 +188,16 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
+    /// Where the text of a row starts: rows that share a text that is not empty share the place.
+    pub(crate) fn place(&self, row: usize) -> usize {
+        self.rows[row].0 as usize
+    }
+
+    /// Bytes of all texts: places are below it, but for those of empty texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.rows.capacity() * 8
     }

@@ -124,7 +124,7 @@ impl Columns {
     }
 
     /// The rows of one trace, or all of them: a block has those of a trace side by side.
-    fn rows_of(&self, trace: Option<TraceId>) -> Range<usize> {
+    pub(super) fn rows_of(&self, trace: Option<TraceId>) -> Range<usize> {
         let Some(trace) = trace else {
             return 0..self.shapes.len();
         };

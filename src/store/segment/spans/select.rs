@@ -30,11 +30,15 @@ pub(super) fn select(
         ask.find
     };
     let mut columns = Columns::read(block, dictionary)?;
+    let rows = columns.rows_of(block.only);
+    if rows.is_empty() {
+        return Ok(());
+    }
     columns.more(block, dictionary, find)?;
     let mut views = Views::new(dictionary, &columns).map_err(&corrupt)?;
     let mut kinds = ask.by_kind.then(Kinds::default);
     let mut found = Vec::new();
-    for row in 0..block.rows() {
+    for row in rows {
         let shape = columns.shapes[row];
         let is_raw = dictionary.shapes[shape as usize].columns.is_none();
         let kind = (shape, columns.resources[row]);
