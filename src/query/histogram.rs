@@ -11,7 +11,7 @@ use super::matcher::{FieldReader, LogMatcher, severity_of};
 use super::scan::{filtered, log_units};
 use crate::model::time::{NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_MINUTE, NANOS_PER_SECOND};
 use crate::model::{Level, LogView, TimeRange, Timestamp};
-use crate::store::{LogColumns, LogFilter, LogUnit, Looked, Snapshot, StoreError};
+use crate::store::{LogColumns, LogFilter, LogUnit, Looked, Snapshot, StoreError, Tallied};
 
 /// Most buckets: more than any screen has columns for.
 pub(crate) const BUCKETS_MAX: usize = 2_000;
@@ -137,24 +137,26 @@ impl Count<'_> {
         counts: &mut Counts,
     ) -> Result<Looked, StoreError> {
         let grid = self.grid;
-        let told = match &self.by {
-            By::Field(_) => false,
+        let tallied = match &self.by {
+            By::Field(_) => Tallied::Nothing,
             by => unit.tally(
                 filter,
                 self.range,
                 grid.width_ns,
-                &mut |at, level, service, n| {
-                    let value = match by {
-                        By::Service => service,
-                        _ => level.name(),
-                    };
-                    counts.add(grid.bucket(at), Some(value), n);
+                &mut |at, level, service, n| match by {
+                    By::Service => counts.add(grid.bucket(at), Some(service), n),
+                    _ => counts.add_level(grid.bucket(at), level, n),
                 },
             )?,
         };
-        if told {
-            return Ok(Looked::Skipped);
-        }
+        let filter = match tallied {
+            Tallied::All => return Ok(Looked::Skipped),
+            Tallied::Certain => &LogFilter {
+                only_asked: true,
+                ..*filter
+            },
+            Tallied::Nothing => filter,
+        };
         let shown = match &self.by {
             By::Level => LogColumns::TEXT,
             By::Service => LogColumns::NONE,
@@ -163,7 +165,7 @@ impl Count<'_> {
         unit.matching(filter, shown, &mut |_, log| {
             let bucket = grid.bucket(log.at);
             match &self.by {
-                By::Level => counts.add(bucket, Some(severity_of(log).level().name()), 1),
+                By::Level => counts.add_level(bucket, severity_of(log).level(), 1),
                 By::Service => counts.add(bucket, Some(log.resource.service()), 1),
                 By::Field(field) => count_field(field, log, bucket, counts),
             }
@@ -300,6 +302,8 @@ struct Counts {
     /// Which row of `rows` a value has. Row 0 is "no value", row 1 "other".
     rows_of: HashMap<String, usize>,
     rows: Vec<Vec<u64>>,
+    /// The row of each level that was seen; 0 of the others.
+    levels: [usize; Level::ALL.len()],
     /// Some values were not counted apart.
     full: bool,
 }
@@ -313,6 +317,7 @@ impl Counts {
             buckets,
             rows_of: HashMap::new(),
             rows: vec![vec![0; buckets]; 2],
+            levels: [0; Level::ALL.len()],
             full: false,
         }
     }
@@ -326,6 +331,14 @@ impl Counts {
             },
         };
         self.rows[row][bucket] += n;
+    }
+
+    /// As [`Counts::add`], without looking a name up.
+    fn add_level(&mut self, bucket: usize, level: Level, n: u64) {
+        if self.levels[level as usize] == 0 {
+            self.levels[level as usize] = self.new_row(level.name());
+        }
+        self.rows[self.levels[level as usize]][bucket] += n;
     }
 
     fn new_row(&mut self, value: &str) -> usize {

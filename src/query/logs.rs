@@ -20,7 +20,9 @@ use crate::model::owned::RecordId;
 use crate::model::time::NANOS_PER_DAY;
 use crate::model::write::RequestWriter;
 use crate::model::{LogRecord, LogView, Resource, Scope, TimeRange};
-use crate::store::{LogColumns, LogFilter, LogPrune, LogUnit, Order, Snapshot, Units};
+use crate::store::{
+    Decider, LogColumns, LogFilter, LogKind, LogPrune, LogUnit, Order, Snapshot, Units,
+};
 
 /// How far around a record its neighbours are looked for.
 const CONTEXT_NS: u64 = NANOS_PER_DAY;
@@ -200,13 +202,15 @@ fn neighbours<'c>(
             *known.borrow_mut().entry(stream).or_insert_with(same)
         }
     };
+    let decide = |kind: &LogKind<'_>| (kind.service != record.resource.service).then_some(false);
     let filter = LogFilter {
         open: &|at| visible.contains(at),
-        decide: &|kind| (kind.service != record.resource.service).then_some(false),
+        decider: &Decider::new(&decide),
         matches: &matches,
         columns: LogColumns::NONE,
         everything: false,
-        needle: None,
+        sieve: None,
+        only_asked: false,
     };
     if let Some(units) = units {
         search.run(units, &mut progress, &filter);

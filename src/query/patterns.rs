@@ -10,11 +10,9 @@ use super::control::{Control, Partial, Stats};
 use super::histogram::Grid;
 use super::lang::Expr;
 use super::matcher::LogMatcher;
-use super::scan::Progress;
+use super::scan::{Progress, filtered};
 use crate::model::{Level, Signal, TimeRange, Timestamp};
-use crate::store::{
-    LogFilter, LogUnit, SeenPattern, Sightings, Snapshot, TemplateId, Told, printed_template,
-};
+use crate::store::{LogUnit, SeenPattern, Sightings, Snapshot, TemplateId, Told, printed_template};
 
 /// Patterns told in one answer.
 pub(crate) const PATTERNS_SHOWN_MAX: usize = 1_000;
@@ -118,22 +116,16 @@ pub(super) fn of_logs(
         false => snapshot.pattern_units(visible, &matcher.prune, &told, &mut count),
     };
     progress.expects(units.iter().map(LogUnit::bytes).sum());
-    let filter = LogFilter {
-        open: &|at| visible.contains(at),
-        decide: &|kind| matcher.decide(kind),
-        matches: &|log| matcher.matches(log),
-        columns: matcher.columns,
-        everything: matcher.is_all(),
-        needle: matcher.needle(),
-    };
-    for unit in &units {
-        if !progress.may_go_on() {
-            break;
+    filtered(&matcher, visible, |filter| {
+        for unit in &units {
+            if !progress.may_go_on() {
+                break;
+            }
+            let looked = unit.patterns(filter, &bucket, &mut |seen| counter.add(seen));
+            progress.looked(unit, looked);
+            progress.holds(counter.bytes);
         }
-        let looked = unit.patterns(&filter, &bucket, &mut |seen| counter.add(seen));
-        progress.looked(unit, looked);
-        progress.holds(counter.bytes);
-    }
+    });
     if counter.full {
         progress.cut(Partial::Rows);
     }

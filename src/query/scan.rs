@@ -4,7 +4,9 @@
 use super::control::{Control, Partial, Stats};
 use super::matcher::{LogMatcher, SpanMatcher};
 use crate::model::{Signal, TimeRange};
-use crate::store::{LogFilter, LogUnit, Looked, Order, Snapshot, SpanUnit, StoreError, Units};
+use crate::store::{
+    Decider, LogFilter, LogUnit, Looked, Order, Snapshot, SpanUnit, StoreError, Units,
+};
 
 /// The units of one search and how far through them it is.
 #[derive(Debug)]
@@ -190,13 +192,16 @@ pub(super) fn filtered<R>(
     visible: TimeRange,
     search: impl FnOnce(&LogFilter<'_>) -> R,
 ) -> R {
+    let sifter = matcher.sifter();
+    let has = |part: &str| sifter.is_in(part);
     search(&LogFilter {
         open: &|at| visible.contains(at),
-        decide: &|kind| matcher.decide(kind),
+        decider: &Decider::new(&|kind| matcher.decide(kind)),
         matches: &|log| matcher.matches(log),
         columns: matcher.columns,
         everything: matcher.is_all(),
-        needle: matcher.needle(),
+        sieve: sifter.sieve(&has),
+        only_asked: false,
     })
 }
 

@@ -1,6 +1,12 @@
 //! How a reader's filter meets the store: what it can decide for many log records at once, and what
 //! it needs of each one otherwise.
 
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use super::prune::LogColumns;
 use crate::model::{LogView, Severity, Timestamp};
 
@@ -81,13 +87,139 @@ impl<'a> Template<'a> {
 pub(crate) struct LogFilter<'q> {
     /// Whether records at this time are of interest.
     pub(crate) open: &'q dyn Fn(Timestamp) -> bool,
-    /// Whether all records of a kind match, or none; `None`: each has to be asked.
-    pub(crate) decide: &'q dyn Fn(&LogKind<'_>) -> Option<bool>,
+    /// What is said of kinds.
+    pub(crate) decider: &'q Decider<'q>,
     pub(crate) matches: &'q dyn Fn(&LogView<'_>) -> bool,
     /// What `matches` looks at.
     pub(crate) columns: LogColumns,
     /// Every record matches.
     pub(crate) everything: bool,
-    /// A text that is in the body of every match, not empty.
-    pub(crate) needle: Option<&'q str>,
+    /// What tells of texts in parts whether they may match.
+    pub(crate) sieve: Option<Sieve<'q>>,
+    /// Kinds that all match are counted already: only records that have to be asked are shown.
+    pub(crate) only_asked: bool,
+}
+
+/// What is in every matching body that is a text, so that variables alone tell of most that they do not
+/// match.
+#[derive(Clone, Copy)]
+pub(crate) enum Sieve<'q> {
+    /// This text, not empty.
+    Text(&'q str),
+    /// A part that passes `has`. Parts are constant texts and variables, none reaches into another.
+    Part {
+        has: &'q dyn Fn(&str) -> bool,
+        /// Whether the hexadecimal of an id may pass.
+        may_be_id: bool,
+    },
+}
+
+/// What a filter says of all records of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nobody has asked yet.
+    #[default]
+    Unknown,
+    /// None matches.
+    No,
+    /// Every one matches.
+    Yes,
+    /// Each has to be looked at.
+    Ask,
+}
+
+/// What a unit has told of its matches without being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tallied {
+    /// Nothing: it has to be read.
+    Nothing,
+    /// All records of kinds that match as a whole: those that have to be asked are left.
+    Certain,
+    All,
+}
+
+/// Verdicts on the shapes of one dictionary, by their numbers; filled when they are asked for.
+pub(super) type ShapeVerdicts = Rc<[Cell<Verdict>]>;
+
+/// Which verdicts on shapes these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ShapesKey {
+    /// Address of what owns the dictionary, and the number of the dictionary there.
+    pub(super) owner: usize,
+    pub(super) part: u32,
+    /// Number of the service there.
+    pub(super) service: u32,
+    /// The words that may be held.
+    pub(super) held: u64,
+}
+
+/// Kept with verdicts, so that nothing else can get its address.
+type Owner = Arc<dyn Any + Send + Sync>;
+
+/// Decides about kinds of records, each once: a kind is in many blocks and groups.
+pub(crate) struct Decider<'q> {
+    decide: &'q dyn Fn(&LogKind<'_>) -> Option<bool>,
+    /// On kinds of the head, by a hash of what they have in common and by the words held.
+    kinds: RefCell<HashMap<(u64, u64), Verdict>>,
+    shapes: RefCell<HashMap<ShapesKey, (Owner, ShapeVerdicts)>>,
+}
+
+/// Dictionaries (times services and words) whose verdicts are remembered: one byte per shape, 4096 at
+/// most. Past it all are forgotten.
+const DICTIONARIES_MAX: usize = 256;
+
+/// Kinds of the head that are remembered, 40 bytes each. Past it all are forgotten.
+const KINDS_MAX: usize = 32_768;
+
+impl<'q> Decider<'q> {
+    /// `decide` says whether all records of a kind match, or none; `None`: each has to be asked.
+    pub(crate) fn new(decide: &'q dyn Fn(&LogKind<'_>) -> Option<bool>) -> Decider<'q> {
+        Decider {
+            decide,
+            kinds: RefCell::default(),
+            shapes: RefCell::default(),
+        }
+    }
+
+    /// Asks without remembering.
+    pub(super) fn ask(&self, kind: &LogKind<'_>) -> Option<bool> {
+        (self.decide)(kind)
+    }
+}
+
+impl LogFilter<'_> {
+    /// What it says of a kind.
+    pub(super) fn decide(&self, kind: &LogKind<'_>) -> Verdict {
+        if self.everything {
+            return Verdict::Yes;
+        }
+        match self.decider.ask(kind) {
+            Some(true) => Verdict::Yes,
+            Some(false) => Verdict::No,
+            None => Verdict::Ask,
+        }
+    }
+
+    /// As [`LogFilter::decide`], once for all kinds of this hash.
+    pub(super) fn decide_hashed(&self, hash: u64, kind: &LogKind<'_>) -> Verdict {
+        let mut kinds = self.decider.kinds.borrow_mut();
+        if kinds.len() >= KINDS_MAX {
+            kinds.clear();
+        }
+        let key = (hash, kind.held);
+        *kinds.entry(key).or_insert_with(|| self.decide(kind))
+    }
+
+    /// The verdicts on the `n` shapes of a dictionary that are known so far.
+    pub(super) fn shapes(&self, key: ShapesKey, owner: &Owner, n: usize) -> ShapeVerdicts {
+        let mut shapes = self.decider.shapes.borrow_mut();
+        if shapes.len() >= DICTIONARIES_MAX && !shapes.contains_key(&key) {
+            shapes.clear();
+        }
+        let entry = shapes.entry(key).or_insert_with(|| {
+            let verdicts = (0..n).map(|_| Cell::default()).collect();
+            (Arc::clone(owner), verdicts)
+        });
+        Rc::clone(&entry.1)
+    }
 }

@@ -4,11 +4,13 @@
 //! happens under one short lock; readers take the groups by reference count.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::catalogue::Key;
 use super::config::Memory;
 use super::digest::Digest;
+use super::texts::Texts;
 use crate::model::chunk::Chunk;
 use crate::model::time::NANOS_PER_DAY;
 use crate::model::{LogEntry, Signal, SpanEntry, Timestamp};
@@ -109,6 +111,10 @@ pub(crate) struct Group<E> {
     pub(crate) cleared: u64,
     /// Made by the first reader who needs it; only spans have one.
     pub(super) digest: OnceLock<Arc<Digest>>,
+    /// Somebody has looked at its log texts.
+    pub(super) asked: AtomicBool,
+    /// What they have in common, made by the second who looks; only logs have it.
+    pub(super) texts: OnceLock<Option<Texts>>,
 }
 
 impl<E> Group<E> {
@@ -117,6 +123,8 @@ impl<E> Group<E> {
         Group {
             chunks: self.chunks.clone(),
             digest: OnceLock::new(),
+            asked: AtomicBool::new(false),
+            texts: OnceLock::new(),
             ..*self
         }
     }
@@ -132,6 +140,8 @@ impl<E> Default for Group<E> {
             bytes: 0,
             cleared: 0,
             digest: OnceLock::new(),
+            asked: AtomicBool::new(false),
+            texts: OnceLock::new(),
         }
     }
 }

@@ -44,6 +44,7 @@ mod stats;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod unit;
 mod units;
 mod verify;
@@ -58,7 +59,7 @@ pub(crate) use config::{Config, Memory, Retention};
 pub(crate) use deletion::{Deletion, Stage, Wanted};
 pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
-pub(crate) use filter::{BodyKind, LogFilter, LogKind, Template};
+pub(crate) use filter::{BodyKind, Decider, LogFilter, LogKind, Sieve, Tallied, Template};
 pub(crate) use hide::{Condition, LogCondition, SpanCondition};
 pub(crate) use open::{Opened, Recovery, open, open_database};
 pub(crate) use partition::Partition;

@@ -1,5 +1,6 @@
 //! What a query reads: one head group or one segment block at a time, records as borrowed views.
 
+mod head;
 mod patterns;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 
 use super::error::StoreError;
-use super::filter::LogFilter;
+use super::filter::{LogFilter, Tallied};
 use super::head::Group;
 use super::hide::{self, Veil};
 use super::prune::{LogColumns, LogPrune, Needle, SpanAsk, SpanColumns, SpanPrune};
@@ -169,7 +170,7 @@ impl LogUnit {
         each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         match &self.data {
-            Logs::Head(group, wanted) => head_logs(group, wanted, each),
+            Logs::Head(group, wanted) => head::for_each(group, wanted, each),
             Logs::Block(block) => block.for_each(columns, each),
             Logs::Unreadable(segment) => Err(segment.error()),
         }
@@ -196,8 +197,12 @@ impl LogUnit {
         shown: LogColumns,
         each: &mut dyn FnMut(u32, &LogView<'_>) -> ControlFlow<()>,
     ) -> Result<Looked, StoreError> {
-        if let (Logs::Block(block), None) = (&self.data, &self.veil) {
-            let read = block.matching(filter, shown, each)?;
+        let read = match (&self.data, &self.veil) {
+            (Logs::Block(block), None) => Some(block.matching(filter, shown, each)?),
+            (Logs::Head(group, wanted), None) => Some(head::matching(group, wanted, filter, each)?),
+            _ => None,
+        };
+        if let Some(read) = read {
             return Ok(if read { Looked::Read } else { Looked::Skipped });
         }
         let mut row = 0;
@@ -220,8 +225,10 @@ impl LogUnit {
         rows: &[u32],
         each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        if let (Logs::Block(block), None) = (&self.data, &self.veil) {
-            return block.rows_at(rows, each);
+        match (&self.data, &self.veil) {
+            (Logs::Block(block), None) => return block.rows_at(rows, each),
+            (Logs::Head(group, _), None) => return head::rows_at(group, rows, each),
+            _ => {}
         }
         let (mut row, mut rows) = (0, rows.iter().peekable());
         self.for_each(LogColumns::ALL, &mut |log| {
@@ -237,8 +244,8 @@ impl LogUnit {
     }
 
     /// Calls `each` with a time, a level, the service and how many of the records that pass `filter` in
-    /// `range` have that level in the bucket of that time, when that is known without reading;
-    /// false (and no call) otherwise. Buckets are `width_ns` wide from the epoch on.
+    /// `range` have that level in the bucket of that time, as far as that is known without reading.
+    /// Buckets are `width_ns` wide from the epoch on.
     ///
     /// # Errors
     /// As [`LogUnit::for_each`].
@@ -248,44 +255,18 @@ impl LogUnit {
         range: TimeRange,
         width_ns: u64,
         each: &mut dyn FnMut(Timestamp, Level, &str, u64),
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Tallied, StoreError> {
         if self.veil.is_some() {
-            return Ok(false);
+            return Ok(Tallied::Nothing);
         }
         match &self.data {
             Logs::Block(block) => block.tally(filter, range, width_ns, &mut |at, level, rows| {
                 each(at, level, block.service(), rows);
             }),
-            Logs::Head(group, _) if filter.everything => tally_head(group, range, each),
-            Logs::Head(..) | Logs::Unreadable(_) => Ok(false),
+            Logs::Head(group, wanted) => head::tally(group, wanted, filter, each),
+            Logs::Unreadable(_) => Ok(Tallied::Nothing),
         }
     }
-}
-
-/// Counts by the index of the head alone; false when a record has no severity number, whose level may
-/// then be in its text.
-fn tally_head(
-    group: &Group<LogEntry>,
-    range: TimeRange,
-    each: &mut dyn FnMut(Timestamp, Level, &str, u64),
-) -> Result<bool, StoreError> {
-    let mut entries = group.chunks.iter().flat_map(|chunk| &chunk.entries);
-    if entries.any(|entry| entry.severity.0 == 0) {
-        return Ok(false);
-    }
-    for chunk in &group.chunks {
-        let groups = chunk.group_views().map_err(damaged)?;
-        let services: Vec<&str> = groups
-            .iter()
-            .map(|group| group.resource.service())
-            .collect();
-        let entries = chunk.entries.iter();
-        for entry in entries.filter(|entry| range.contains(entry.at)) {
-            let service = services[entry.group as usize];
-            each(entry.at, entry.severity.level(), service, 1);
-        }
-    }
-    Ok(true)
 }
 
 impl SpanUnit {
@@ -430,29 +411,6 @@ impl SpanUnit {
     }
 }
 
-fn head_logs(
-    group: &Group<LogEntry>,
-    wanted: &Wanted<LogPrune>,
-    each: &mut dyn FnMut(&LogView<'_>) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
-    for chunk in &group.chunks {
-        let wants = |e: &&LogEntry| wanted.range.contains(e.at) && wanted.prune.wants(e);
-        let mut wants = chunk.entries.iter().filter(wants).peekable();
-        if wants.peek().is_none() {
-            continue;
-        }
-        let groups = chunk.group_views().map_err(damaged)?;
-        let mut scratch = Scratch::default();
-        for entry in wants {
-            let view = chunk.view(entry, &groups, &mut scratch).map_err(damaged)?;
-            if each(&view).is_break() {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
-}
-
 fn head_spans(
     group: &Group<SpanEntry>,
     wanted: &WantedSpans,
@@ -548,6 +506,8 @@ impl WantedSpans {
             .all(|(_, list)| list.iter().any(has))
     }
 }
+
+pub(super) use head::each_log;
 
 /// Calls `each` with every span of a group.
 pub(super) fn each_span(

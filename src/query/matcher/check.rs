@@ -6,6 +6,7 @@ use base64::Engine;
 
 use super::super::QueryError;
 use super::super::lang::{Comparison, Field, Literal, Number, Quantity, Test, compile_regex};
+use super::literal;
 use super::text::Tokens;
 use super::{Found, VALUE_DEPTH_MAX};
 use crate::model::body::{self, Json};
@@ -30,6 +31,8 @@ pub(super) enum Check {
 pub(super) struct Pattern {
     regex: regex::Regex,
     /// What it looks for, where that is one text and not empty.
+    pub(super) plain: Option<String>,
+    /// A text that is in all it finds, not empty.
     pub(super) needle: Option<String>,
 }
 
@@ -238,7 +241,8 @@ fn regex(source: &str) -> Result<Check, QueryError> {
     let plain = !source.is_empty() && regex::escape(source) == source;
     Ok(Check::Regex(Pattern {
         regex,
-        needle: plain.then(|| source.to_owned()),
+        plain: plain.then(|| source.to_owned()),
+        needle: literal::required(source),
     }))
 }
 

@@ -2,6 +2,7 @@
 //! or that each has to be looked at. Never a guess: a wrong yes or no is a wrong answer.
 
 use super::check::Check;
+use super::text::Tokens;
 use super::{BuiltIn, Found, Node, Target};
 use crate::model::{ValueRef, record};
 use crate::query::lang::Place;
@@ -28,14 +29,22 @@ impl Node {
     }
 }
 
+/// What is in the body of every record that matches, if the body is a text.
+pub(super) enum Inside<'m> {
+    /// This text.
+    Text(&'m str),
+    /// One of these, each one token.
+    Tokens(Vec<&'m Tokens>),
+}
+
 impl Node {
-    /// A text that is in the body of every record that matches, if the body is a text.
-    pub(super) fn needle(&self) -> Option<&str> {
+    /// What tells of parts of a body whether it may match.
+    pub(super) fn inside(&self) -> Option<Inside<'_>> {
         match self {
-            Node::AnyText(Check::Regex(pattern)) => pattern.needle.as_deref(),
-            Node::And(parts) => parts.iter().find_map(Node::needle),
-            Node::All | Node::Or(_) | Node::Not(_) => None,
-            Node::AnyText(_) | Node::Pattern(_) | Node::Field(..) => None,
+            Node::AnyText(check) => check.inside(),
+            Node::And(parts) => parts.iter().find_map(Node::inside),
+            Node::Or(parts) => Inside::one_of(parts.iter().map(Node::inside)),
+            Node::All | Node::Not(_) | Node::Pattern(_) | Node::Field(..) => None,
         }
     }
 
@@ -96,7 +105,33 @@ impl Target {
     }
 }
 
+impl<'m> Inside<'m> {
+    /// Tokens alone can be looked for at once.
+    fn one_of(all: impl Iterator<Item = Option<Inside<'m>>>) -> Option<Inside<'m>> {
+        let tokens = all.map(|inside| match inside {
+            Some(Inside::Tokens(tokens)) => Some(tokens),
+            Some(Inside::Text(_)) | None => None,
+        });
+        let tokens: Option<Vec<Vec<&Tokens>>> = tokens.collect();
+        tokens.map(|tokens| Inside::Tokens(tokens.concat()))
+    }
+}
+
 impl Check {
+    /// As [`Node::inside`].
+    fn inside(&self) -> Option<Inside<'_>> {
+        match self {
+            Check::Tokens(tokens) => tokens.one().map(|one| Inside::Tokens(vec![one])),
+            Check::Regex(pattern) => pattern.needle.as_deref().map(Inside::Text),
+            Check::AnyOf(checks) => Inside::one_of(checks.iter().map(Check::inside)),
+            Check::Equal(_)
+            | Check::Prefix(_)
+            | Check::Exists
+            | Check::Compare(..)
+            | Check::Range(..) => None,
+        }
+    }
+
     /// Whether texts of a template pass, whatever their variables are.
     fn decide_text(&self, template: Template<'_>, held: u64) -> Option<bool> {
         match self {
@@ -119,7 +154,7 @@ impl Check {
             }
             Check::Regex(pattern)
                 if pattern
-                    .needle
+                    .plain
                     .as_ref()
                     .is_some_and(|n| template.text().contains(n)) =>
             {

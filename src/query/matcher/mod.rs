@@ -7,6 +7,7 @@
 mod check;
 mod decide;
 mod hints;
+mod literal;
 mod log;
 mod pattern;
 mod span;
@@ -20,9 +21,10 @@ use crate::model::body::{BodyValue, Json};
 use crate::model::{
     Attr, LogView, ResourceView, ScopeView, Severity, Signal, SpanView, ValueRef, record,
 };
-use crate::store::{LogColumns, LogKind, LogPrune, SpanColumns, SpanPrune, TemplateId};
+use crate::store::{LogColumns, LogKind, LogPrune, Sieve, SpanColumns, SpanPrune, TemplateId};
 
 use check::Check;
+use decide::Inside;
 use hints::Hints;
 use pattern::PatternCheck;
 pub(crate) use span::{KINDS, STATUSES};
@@ -87,9 +89,33 @@ impl LogMatcher {
         matches!(self.node, Node::All)
     }
 
-    /// A text that is in every body that is a text and matches.
-    pub(crate) fn needle(&self) -> Option<&str> {
-        self.node.needle()
+    /// What tells of texts in parts whether they may match.
+    pub(crate) fn sifter(&self) -> Sifter<'_> {
+        Sifter(self.node.inside())
+    }
+}
+
+/// Looks for what every matching text has, in its parts.
+pub(crate) struct Sifter<'m>(Option<Inside<'m>>);
+
+impl Sifter<'_> {
+    /// Whether a part has it; of texts that are looked for in one piece nothing is said.
+    pub(crate) fn is_in(&self, part: &str) -> bool {
+        match &self.0 {
+            Some(Inside::Tokens(tokens)) => tokens.iter().any(|token| token.found_in(part)),
+            Some(Inside::Text(_)) | None => true,
+        }
+    }
+
+    /// As the store takes it; `has` is [`Sifter::is_in`].
+    pub(crate) fn sieve<'q>(&'q self, has: &'q dyn Fn(&str) -> bool) -> Option<Sieve<'q>> {
+        Some(match self.0.as_ref()? {
+            Inside::Text(text) => Sieve::Text(text),
+            Inside::Tokens(tokens) => Sieve::Part {
+                has,
+                may_be_id: tokens.iter().any(|token| token.may_be_id()),
+            },
+        })
     }
 }
 

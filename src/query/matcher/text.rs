@@ -82,6 +82,29 @@ impl Tokens {
         }
     }
 
+    /// One token that is in all texts that have them; `None` where it cannot be told from the others.
+    pub(super) fn one(&self) -> Option<&Tokens> {
+        if self.tokens.len() == 1 {
+            return Some(self);
+        }
+        // Of a prefix the last one may be longer.
+        let whole = &self.alone[..self
+            .alone
+            .len()
+            .min(self.tokens.len() - usize::from(self.prefix))];
+        whole.iter().max_by_key(|alone| alone.tokens[0].len())
+    }
+
+    /// Whether the hexadecimal of an id may have them; of one token only.
+    pub(super) fn may_be_id(&self) -> bool {
+        let token = self.tokens[0].as_bytes();
+        let fits = match self.prefix {
+            true => token.len() <= 32,
+            false => matches!(token.len(), 16 | 32),
+        };
+        fits && token.iter().all(u8::is_ascii_hexdigit)
+    }
+
     /// Whether every text of a template has the tokens, in its constant parts.
     pub(super) fn found_in_template(&self, template: Template<'_>) -> bool {
         // One token cannot reach across a variable, which is a separator in the template's text.

@@ -224,7 +224,7 @@ pub(super) const VARIABLES: &[&str] = &[
 ];
 
 /// A line of one of a few forms, as programs print them: it repeats but for its variables.
-fn line(random: &mut Random) -> String {
+pub(super) fn line(random: &mut Random) -> String {
     let mut value = || *random.pick(VARIABLES);
     let (a, b) = (value(), value());
     match random.below(7) {

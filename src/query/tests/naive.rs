@@ -3,6 +3,7 @@
 use crate::model::owned::Attributes;
 use crate::model::{Level, LogRecord, Severity, Span, Value};
 use crate::query::lang::{Comparison, Expr, Field, Literal, Place, Term, Test};
+use crate::store::{TemplateId, printed_template, template_of};
 
 /// A record as fields and texts.
 pub(super) trait Subject {
@@ -295,6 +296,19 @@ fn all_texts(value: &Value, out: &mut Vec<String>) {
     }
 }
 
+/// Id and printed form of a text's template.
+fn pattern(body: &Value) -> Option<Naive> {
+    let (Value::Str(text), mut template) = (body, Vec::new()) else {
+        return None;
+    };
+    if !template_of(text, &mut template) {
+        return None;
+    }
+    let id = TemplateId::of(&template).to_string();
+    let printed = printed_template(std::str::from_utf8(&template).expect("whole characters"));
+    Some(Naive::List(vec![Naive::Text(id), Naive::Text(printed)]))
+}
+
 impl Subject for LogRecord {
     fn value(&self, field: &Field) -> Option<Naive> {
         let any = field.place == Place::Any;
@@ -339,6 +353,7 @@ impl Subject for LogRecord {
                 }
             }
             "service" => Some(Naive::Text(self.resource.service.clone())),
+            "pattern" => pattern(&self.body),
             "body" if self.body != Value::Empty => Some(of_value(&self.body)),
             "trace" => self.trace_id.map(|id| Naive::Word(id.to_string())),
             "span" => self.span_id.map(|id| Naive::Word(id.to_string())),

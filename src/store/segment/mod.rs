@@ -48,7 +48,8 @@ use file::{Frame, Tag};
 pub(crate) use file::SegmentFacts;
 pub(crate) use footprint::{Footprint, Variety};
 pub(crate) use logs::{
-    Allows, LogBlock, LogSegment, SeenPattern, Word, recode as recode_logs, seal_gated, template_of,
+    Allows, LogBlock, LogSegment, SeenPattern, Word, Words, recode as recode_logs, seal_gated,
+    split_text, template_of,
 };
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::{Logs, seal as seal_logs};
@@ -66,6 +67,10 @@ pub(crate) enum Grade {
     /// Rewritten once, when nothing more is expected to come.
     Final,
 }
+
+/// Trace ids of one part that are kept with an open directory: of 32,768 traces, 1 ms to read and check
+/// for each block otherwise. A part of the recorded logs rewritten for good has 16,000.
+const TRACE_IDS_KEPT_BYTES_MAX: usize = 512 << 10;
 
 /// Called now and then by what takes long; an error ends it.
 pub(crate) type Pause<'p> = &'p mut dyn FnMut() -> Result<(), StoreError>;
@@ -160,6 +165,8 @@ struct Inner<F: Format> {
 pub(crate) struct Loaded<F: Format> {
     pub(crate) directory: Directory<F>,
     dictionaries: Vec<OnceLock<Dictionary<F::Shape>>>,
+    /// The trace ids of each part, where they are not too many.
+    trace_ids: Vec<OnceLock<Arc<[u8]>>>,
     /// What else readers have left here for the next.
     cached: OnceLock<F::Cached>,
 }
@@ -192,7 +199,9 @@ impl<F: Format> Segment<F> {
             let used = loaded.dictionaries.iter().filter_map(OnceLock::get);
             let cached = loaded.cached.get().map_or(0, F::cached_bytes);
             let dictionaries = used.map(Dictionary::heap_bytes).sum::<usize>();
-            loaded.directory.heap_bytes() + dictionaries + cached
+            let trace_ids = loaded.trace_ids.iter().filter_map(OnceLock::get);
+            let trace_ids = trace_ids.map(|ids| ids.len()).sum::<usize>();
+            loaded.directory.heap_bytes() + dictionaries + trace_ids + cached
         })
     }
 
@@ -217,6 +226,7 @@ impl<F: Format> Segment<F> {
         let loaded = Arc::new(Loaded {
             directory,
             dictionaries: (0..n_parts).map(|_| OnceLock::new()).collect(),
+            trace_ids: (0..n_parts).map(|_| OnceLock::new()).collect(),
             cached: OnceLock::new(),
         });
         *self.slot() = Some(Arc::clone(&loaded));
@@ -273,8 +283,20 @@ impl<F: Format> Segment<F> {
         Ok(())
     }
 
-    /// The trace ids of a part, 16 bytes each.
-    fn trace_ids(&self, loaded: &Loaded<F>, part: u32) -> Result<Vec<u8>, StoreError> {
+    /// The trace ids of a part, 16 bytes each: read once for all of its blocks, unless they are many.
+    fn trace_ids(&self, loaded: &Loaded<F>, part: u32) -> Result<Arc<[u8]>, StoreError> {
+        let slot = &loaded.trace_ids[part as usize];
+        if let Some(ids) = slot.get() {
+            return Ok(Arc::clone(ids));
+        }
+        let ids: Arc<[u8]> = self.read_trace_ids(loaded, part)?.into();
+        if ids.len() <= TRACE_IDS_KEPT_BYTES_MAX {
+            return Ok(Arc::clone(slot.get_or_init(|| ids)));
+        }
+        Ok(ids)
+    }
+
+    fn read_trace_ids(&self, loaded: &Loaded<F>, part: u32) -> Result<Vec<u8>, StoreError> {
         let part = loaded.directory.parts[part as usize];
         let corrupt = self.frame().corrupt(part.traces);
         let len = part
@@ -376,7 +398,7 @@ impl<F: Format> Segment<F> {
         let loaded = self.loaded()?;
         for part in 0..loaded.directory.parts.len() as u32 {
             self.dictionary(&loaded, part)?;
-            self.trace_ids(&loaded, part)?;
+            self.read_trace_ids(&loaded, part)?;
         }
         for block in 0..loaded.directory.blocks.len() {
             for (_, offset, family) in loaded.directory.families(block) {

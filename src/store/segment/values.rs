@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::model::value::{ArrayRef, MapRef};
 use crate::model::{Attr, ValueRef};
 
-use super::column::strings::{Piece, Strings, Texts};
+use super::column::strings::{Passing, Piece, Strings, Texts};
 use super::column::{Decoder, Encoder, ints, strings};
 use super::cursor::Damage;
 
@@ -301,6 +301,30 @@ impl Values {
             let at = place.at(self.layout.ranks[row]);
             self.columns[place.column as usize].get(at)
         })
+    }
+
+    /// Asks of every row that `wanted` names whether one of its texts passes `test`, of each distinct
+    /// text of a column once. Values that are no texts pass.
+    pub(crate) fn rows_with(
+        &self,
+        wanted: &dyn Fn(usize) -> bool,
+        test: &mut dyn FnMut(&str) -> bool,
+    ) -> Vec<bool> {
+        let mut columns: Vec<Option<Passing>> = self.columns.iter().map(|_| None).collect();
+        let mut passes = |place: &Place, rank: u32| {
+            let column = place.column as usize;
+            let Column::Texts(texts) = &self.columns[column] else {
+                return true;
+            };
+            let passing = columns[column].get_or_insert_with(|| texts.passing(test));
+            passing.row(texts, place.at(rank))
+        };
+        let rows = self.layout.groups.iter().zip(&self.layout.ranks);
+        let row = |(row, (group, rank)): (usize, (&u32, &u32))| {
+            let places = &self.layout.places[*group as usize];
+            wanted(row) && places.iter().any(|place| passes(place, *rank))
+        };
+        rows.enumerate().map(row).collect()
     }
 
     /// Refills `out` with the attributes of a row; `key` gives the text of a key's number.

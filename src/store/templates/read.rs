@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{SegmentTemplates, TemplateId};
 use crate::model::{LogView, Signal, TimeRange, Timestamp};
-use crate::store::filter::LogFilter;
+use crate::store::filter::{Decider, LogFilter};
 use crate::store::prune::{LogColumns, LogPrune};
 use crate::store::segments::Segment;
 use crate::store::unit::LogUnit;
@@ -146,11 +146,12 @@ impl Snapshot {
         };
         let everything = LogFilter {
             open: &|_| true,
-            decide: &|_| Some(true),
+            decider: &Decider::new(&|_| Some(true)),
             matches: &|_: &LogView<'_>| true,
             columns: LogColumns::NONE,
             everything: true,
-            needle: None,
+            sieve: None,
+            only_asked: false,
         };
         for unit in unit_of.logs(TimeRange::ALL, &LogPrune::default()) {
             if !may_go_on() {

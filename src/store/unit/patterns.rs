@@ -2,13 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{LogUnit, Logs, Looked};
-use crate::model::record::severity_of;
+use super::{LogUnit, Logs, Looked, head};
 use crate::model::{LogView, Timestamp};
-use crate::store::filter::LogFilter;
+use crate::store::filter::{Decider, LogFilter, LogKind};
 use crate::store::prune::LogColumns;
-use crate::store::segment::{SeenPattern, template_of};
-use crate::store::templates::TemplateId;
+use crate::store::segment::SeenPattern;
 use crate::store::{StoreError, hide};
 
 impl LogUnit {
@@ -28,8 +26,9 @@ impl LogUnit {
             (Logs::Block(block), None) => block.patterns(filter, bucket, each)?,
             (Logs::Block(block), Some(veil)) => {
                 let hides = |log: &LogView<'_>| veil.iter().any(|rule| rule.hides_log(log));
+                let decide = |kind: &LogKind<'_>| filter.decider.ask(kind).filter(|yes| !yes);
                 let behind = LogFilter {
-                    decide: &|kind| (filter.decide)(kind).filter(|matches| !matches),
+                    decider: &Decider::new(&decide),
                     matches: &|log| !hides(log) && (filter.everything || (filter.matches)(log)),
                     columns: filter.columns.with(hide::log_columns(veil)),
                     everything: false,
@@ -37,8 +36,11 @@ impl LogUnit {
                 };
                 block.patterns(&behind, bucket, each)?
             }
-            (Logs::Head(..), _) => {
-                self.head_patterns(filter, bucket, each)?;
+            (Logs::Head(group, wanted), None) => {
+                head::patterns(group, wanted, filter, bucket, each)?
+            }
+            (Logs::Head(..), Some(_)) => {
+                self.hidden_patterns(filter, bucket, each)?;
                 true
             }
             (Logs::Unreadable(segment), _) => return Err(segment.error()),
@@ -46,34 +48,18 @@ impl LogUnit {
         Ok(if read { Looked::Read } else { Looked::Skipped })
     }
 
-    fn head_patterns(
+    /// Of a head of which something is hidden: record by record.
+    fn hidden_patterns(
         &self,
         filter: &LogFilter<'_>,
         bucket: &dyn Fn(Timestamp) -> u64,
         each: &mut dyn FnMut(&SeenPattern<'_>),
     ) -> Result<(), StoreError> {
-        let mut template = Vec::new();
-        self.for_each(LogColumns::ALL, &mut |log| {
-            if !(filter.open)(log.at) || !(filter.everything || (filter.matches)(log)) {
-                return ControlFlow::Continue(());
+        let columns = filter.columns.with(LogColumns::ALL);
+        self.for_each(columns, &mut |log| {
+            if (filter.open)(log.at) && (filter.everything || (filter.matches)(log)) {
+                head::give_pattern(log, bucket(log.at), each);
             }
-            let text = log.body.as_str().unwrap_or_default();
-            let splits = log.body.as_str().is_some() && template_of(text, &mut template);
-            let text = match splits {
-                true => std::str::from_utf8(&template).expect("variables are whole characters"),
-                false => "",
-            };
-            each(&SeenPattern {
-                id: match splits {
-                    true => TemplateId::of(text.as_bytes()),
-                    false => TemplateId::PLAIN,
-                },
-                text,
-                service: log.resource.service(),
-                level: severity_of(log.severity, log.severity_text).level(),
-                bucket: bucket(log.at),
-                rows: 1,
-            });
             ControlFlow::Continue(())
         })
     }

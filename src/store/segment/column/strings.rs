@@ -133,30 +133,36 @@ fn put_plain<'t>(encoder: &mut Encoder, pieces: &[u64], get: impl Fn(u64) -> &'t
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
     bytes: Vec<u8>,
-    /// Start and length of each row's string.
-    rows: Vec<(u32, u32)>,
+    /// Start and length of each distinct string, or of each row's where `names` is empty.
+    values: Vec<(u32, u32)>,
+    /// Number of each row's string; all are below the number of values.
+    names: Vec<u32>,
 }
 
 impl Strings {
     /// The string of a row; rows are below the count the column was decoded with.
     pub(crate) fn get(&self, row: usize) -> &[u8] {
-        let (start, len) = self.rows[row];
+        let (start, len) = self.values[name(&self.names, row)];
         &self.bytes[start as usize..start as usize + len as usize]
     }
 
+    /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        match self.names.is_empty() {
+            true => self.values.len(),
+            false => self.names.len(),
+        }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.rows.capacity() * 8
+        self.bytes.capacity() + self.values.capacity() * 8 + self.names.capacity() * 4
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Damage> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Damage> {
         let too_long = |_| Damage("the strings of a column have more than 4 GiB");
         let start = u32::try_from(self.bytes.len()).map_err(too_long)?;
         let len = u32::try_from(bytes.len()).map_err(too_long)?;
-        self.rows.push((start, len));
+        self.values.push((start, len));
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -166,13 +172,14 @@ impl Strings {
         let not_text = Damage("a column of texts is not UTF-8");
         let texts = Texts {
             text: String::from_utf8(self.bytes).map_err(|_| not_text)?,
-            rows: self.rows,
+            values: self.values,
+            names: self.names,
         };
         let whole = |(start, len): &(u32, u32)| {
             let (start, len) = (*start as usize, *len as usize);
             texts.text.is_char_boundary(start) && texts.text.is_char_boundary(start + len)
         };
-        if texts.rows.iter().all(whole) {
+        if texts.values.iter().all(whole) {
             Ok(texts)
         } else {
             Err(not_text)
@@ -180,17 +187,26 @@ impl Strings {
     }
 }
 
+/// Which value a row has.
+fn name(names: &[u32], row: usize) -> usize {
+    match names.is_empty() {
+        true => row,
+        false => names[row] as usize,
+    }
+}
+
 /// A decoded column of texts.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     text: String,
-    rows: Vec<(u32, u32)>,
+    values: Vec<(u32, u32)>,
+    names: Vec<u32>,
 }
 
 impl Texts {
     /// Where the text of a row starts: rows that share a text that is not empty share the place.
     pub(crate) fn place(&self, row: usize) -> usize {
-        self.rows[row].0 as usize
+        self.values[name(&self.names, row)].0 as usize
     }
 
     /// Bytes of all texts: places are below it, but for those of empty texts.
@@ -199,13 +215,42 @@ impl Texts {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.text.capacity() + self.rows.capacity() * 8
+        self.text.capacity() + self.values.capacity() * 8 + self.names.capacity() * 4
     }
 
     /// The text of a row; rows are below the count the column was decoded with.
     pub(crate) fn get(&self, row: usize) -> &str {
-        let (start, len) = self.rows[row];
+        self.value(name(&self.names, row))
+    }
+
+    fn value(&self, number: usize) -> &str {
+        let (start, len) = self.values[number];
         &self.text[start as usize..start as usize + len as usize]
+    }
+
+    /// Asks `test` of every distinct text.
+    pub(crate) fn passing(&self, test: &mut dyn FnMut(&str) -> bool) -> Passing {
+        let values: Vec<bool> = (0..self.values.len())
+            .map(|number| test(self.value(number)))
+            .collect();
+        Passing {
+            any: values.contains(&true),
+            values,
+        }
+    }
+}
+
+/// Which texts of a column pass a test.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    pub(crate) any: bool,
+    values: Vec<bool>,
+}
+
+impl Passing {
+    /// Whether the text of a row of `texts`, of which this was made, passes.
+    pub(crate) fn row(&self, texts: &Texts, row: usize) -> bool {
+        self.any && self.values[name(&texts.names, row)]
     }
 }
 
@@ -219,9 +264,11 @@ pub(crate) fn decode(decoder: &mut Decoder<'_>, n: usize) -> Result<Strings, Dam
     let naming = match tag {
         CONST => {
             let len = decoder.codes.number()?;
-            let bytes = decoder.text.take(len as usize)?.to_vec();
-            let rows = vec![(0, len); n];
-            return Ok(Strings { bytes, rows });
+            return Ok(Strings {
+                bytes: decoder.text.take(len as usize)?.to_vec(),
+                values: vec![(0, len)],
+                names: vec![0; n],
+            });
         }
         NUMBERED => Naming::Number,
         REPEATED => Naming::Distance,
@@ -233,13 +280,9 @@ pub(crate) fn decode(decoder: &mut Decoder<'_>, n: usize) -> Result<Strings, Dam
     }
     let tag = decoder.codes.u8()?;
     let distinct = decode_plain(decoder, tag, n_distinct)?;
-    let names = index::names(decoder, naming, n, n_distinct)?;
     Ok(Strings {
-        rows: names
-            .iter()
-            .map(|name| distinct.rows[*name as usize])
-            .collect(),
-        bytes: distinct.bytes,
+        names: index::names(decoder, naming, n, n_distinct)?,
+        ..distinct
     })
 }
 

@@ -1,5 +1,6 @@
 //! Reading log blocks back into views.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::model::otlp::{self, GroupView, Scratch};
@@ -7,7 +8,7 @@ use crate::model::record::Lifted;
 use crate::model::{
     Attr, LogView, ResourceView, ScopeView, Severity, SpanId, Timestamp, TraceId, ValueRef,
 };
-use crate::store::filter::LogFilter;
+use crate::store::filter::{LogFilter, Verdict};
 use crate::store::{LogColumns, StoreError, Template};
 
 use super::super::column::{Decoder, ints, push_hex};
@@ -16,9 +17,9 @@ use super::super::dictionary::{Dictionary, GroupViews, check_numbers};
 use super::super::times;
 use super::super::values::{Groups, Kind, Layout, Slot, Values};
 use super::encode::{OWN_SPAN, OWN_SPAN_VARIABLE, OWN_TRACE, OWN_TRACE_VARIABLE};
-use super::needle::Needle;
+use super::needle::Sieve;
 use super::shape::{LogColumnsShape, LogShape};
-use super::verdict::{ASK, NO, Verdicts};
+use super::verdict::Verdicts;
 use super::{LogBlock, family};
 
 /// The columns of one block; those not asked for are empty.
@@ -97,37 +98,47 @@ pub(super) fn matching_kinds(
 ) -> Result<bool, StoreError> {
     let dictionary = block.dictionary()?;
     let verdicts = Verdicts::of(block, dictionary, filter);
-    if verdicts.are_all(NO) {
+    let nothing_to_ask = filter.only_asked && !verdicts.any(Verdict::Ask);
+    if verdicts.are_all(Verdict::No) || nothing_to_ask {
         return Ok(false);
     }
     let corrupt = block.segment.frame().corrupt(block.entry().offset);
-    let asks = verdicts.any(ASK);
+    let asks = verdicts.any(Verdict::Ask);
     let wanted = if asks {
         shown.with(filter.columns)
     } else {
         shown
     };
-    let columns = read(block, dictionary, wanted)?;
-    let verdict = |row: usize| verdicts.get(columns.shapes[row]);
-    let needle = filter.needle.and_then(Needle::new);
-    let passes = |row: usize| {
-        let verdict = verdict(row);
-        let may_have = |needle| columns.may_have(row, needle, dictionary);
-        verdict != NO
-            && (filter.open)(Timestamp(columns.at[row]))
-            && (verdict != ASK || needle.as_ref().is_none_or(may_have))
-    };
+    let mut columns = read_but_ids(block, dictionary, wanted)?;
+    let passing = columns.passing(&verdicts, filter, dictionary, wanted);
+    if !passing.contains(&true) {
+        return Ok(true);
+    }
+    columns.read_ids(block, wanted)?;
+    let passes = |row: usize| passing[row] && (filter.open)(Timestamp(columns.at[row]));
     show(dictionary, &columns, &passes, &mut |row, log| {
-        if verdict(row as usize) == ASK && !(filter.matches)(log) {
+        let shape = columns.shapes[row as usize];
+        if verdicts.get(shape) == Verdict::Ask && !(filter.matches)(log) {
             return ControlFlow::Continue(());
         }
-        each(row, columns.shapes[row as usize], log)
+        each(row, shape, log)
     })
     .map_err(corrupt)?;
     Ok(true)
 }
 
 fn read(
+    block: &LogBlock,
+    dictionary: &Dictionary<LogShape>,
+    wanted: LogColumns,
+) -> Result<Columns, StoreError> {
+    let mut columns = read_but_ids(block, dictionary, wanted)?;
+    columns.read_ids(block, wanted)?;
+    Ok(columns)
+}
+
+/// All columns wanted but those of ids.
+fn read_but_ids(
     block: &LogBlock,
     dictionary: &Dictionary<LogShape>,
     wanted: LogColumns,
@@ -145,13 +156,6 @@ fn read(
         columns.read_times(&mut times.reader()).map_err(&corrupt)?;
     }
     let body = wanted.has(LogColumns::BODY);
-    if body || wanted.has(LogColumns::IDS) {
-        let trace_ids = block.segment.trace_ids(&block.loaded, block.entry().part)?;
-        let ids = unpack(family::IDS)?;
-        columns
-            .read_ids(&mut ids.reader(), n, &trace_ids)
-            .map_err(&corrupt)?;
-    }
     let groups = Groups::of(&columns.shapes, dictionary.shapes.len());
     let values = |tag, slots: for<'s> fn(&'s LogShape) -> &'s [Slot]| {
         let layout = Layout::of(&groups, |shape| slots(&dictionary.shapes[shape as usize]));
@@ -196,7 +200,21 @@ impl Columns {
         Ok(())
     }
 
-    fn read_ids(
+    /// Reads the ids where they are wanted, or bodies, which may refer to them.
+    fn read_ids(&mut self, block: &LogBlock, wanted: LogColumns) -> Result<(), StoreError> {
+        if !wanted.has(LogColumns::IDS) && !wanted.has(LogColumns::BODY) {
+            return Ok(());
+        }
+        let corrupt = block.segment.frame().corrupt(block.entry().offset);
+        let trace_ids = block.segment.trace_ids(&block.loaded, block.entry().part)?;
+        let ids = block
+            .segment
+            .family(&block.loaded, block.number, family::IDS)?;
+        self.decode_ids(&mut ids.reader(), block.rows(), &trace_ids)
+            .map_err(corrupt)
+    }
+
+    fn decode_ids(
         &mut self,
         decoder: &mut Decoder<'_>,
         n: usize,
@@ -221,18 +239,81 @@ impl Columns {
         Ok(())
     }
 
-    /// Whether the body of a row may have a text that its template does not have.
-    fn may_have(&self, row: usize, needle: &Needle<'_>, dictionary: &Dictionary<LogShape>) -> bool {
-        let shape = &dictionary.shapes[self.shapes[row] as usize];
-        let template = shape.columns.as_ref().and_then(|columns| columns.template);
-        let Some(template) = template else {
-            return true;
+    /// Which rows may pass a filter: those whose verdict is not no, and which its sieve lets through.
+    fn passing(
+        &self,
+        verdicts: &Verdicts,
+        filter: &LogFilter<'_>,
+        dictionary: &Dictionary<LogShape>,
+        wanted: LogColumns,
+    ) -> Vec<bool> {
+        let rows = self.shapes.iter().zip(&self.at);
+        let verdicts: Vec<Verdict> = rows
+            .map(|(shape, at)| match verdicts.get(*shape) {
+                Verdict::Yes if filter.only_asked => Verdict::No,
+                Verdict::Yes | Verdict::Ask if !(filter.open)(Timestamp(*at)) => Verdict::No,
+                verdict => verdict,
+            })
+            .collect();
+        let asked = |row: usize| verdicts[row] == Verdict::Ask;
+        let sieve = filter.sieve.filter(|_| wanted.has(LogColumns::BODY));
+        match sieve.and_then(Sieve::new) {
+            Some(sieve) if verdicts.contains(&Verdict::Ask) => {
+                let mut passing = self.sift(&sieve, dictionary, &asked);
+                let of_rows = passing.iter_mut().zip(&verdicts);
+                of_rows.for_each(|(passes, verdict)| *passes |= *verdict == Verdict::Yes);
+                passing
+            }
+            _ => verdicts.iter().map(|v| *v != Verdict::No).collect(),
+        }
+    }
+
+    /// Which of the rows that are `asked` for may have what the sieve looks for.
+    fn sift(
+        &self,
+        sieve: &Sieve<'_>,
+        dictionary: &Dictionary<LogShape>,
+        asked: &dyn Fn(usize) -> bool,
+    ) -> Vec<bool> {
+        // Of each shape: whether its rows have to be looked at one by one.
+        let mut by_variables: HashMap<u32, bool> = HashMap::new();
+        let mut told_by_variables = |shape: u32| {
+            *by_variables.entry(shape).or_insert_with(|| {
+                let shape = &dictionary.shapes[shape as usize];
+                let template = shape.columns.as_ref().and_then(|columns| columns.template);
+                template.is_some_and(|text| !sieve.is_in_template(dictionary.text(text)))
+            })
         };
-        let touches = |value| match value {
-            ValueRef::Str(value) => needle.may_touch(value),
-            _ => true,
-        };
-        self.bodies.row(row).any(touches) || needle.is_in(dictionary.text(template))
+        let mut may_have: Vec<bool> = (0..self.shapes.len()).map(asked).collect();
+        let told: Vec<bool> = self
+            .shapes
+            .iter()
+            .zip(&may_have)
+            .map(|(shape, asked)| *asked && told_by_variables(*shape))
+            .collect();
+        let with = self.bodies.rows_with(&|row| told[row], &mut |value| {
+            sieve.may_be_in_variable(value)
+        });
+        for (row, may_have) in may_have.iter_mut().enumerate() {
+            *may_have = match (told[row], self.plain(row, dictionary)) {
+                (true, _) => with[row],
+                (false, Some(marked)) if *may_have => sieve.may_be_in_plain(marked),
+                (false, _) => *may_have,
+            };
+        }
+        may_have
+    }
+
+    /// The plain text of a row, where it has one, with marks for ids.
+    fn plain(&self, row: usize, dictionary: &Dictionary<LogShape>) -> Option<&[u8]> {
+        let columns = dictionary.shapes[self.shapes[row] as usize]
+            .columns
+            .as_ref()?;
+        let is_plain = columns.template.is_none() && columns.body == Kind::Str;
+        match self.bodies.row(row).next().filter(|_| is_plain)? {
+            ValueRef::Bytes(marked) => Some(marked),
+            _ => None,
+        }
     }
 
     /// The body of a row; a text is put together in `text`.

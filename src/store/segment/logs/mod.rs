@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::{Level, LogView, TimeRange, Timestamp};
-use crate::store::filter::LogFilter;
+use crate::store::filter::{LogFilter, Tallied};
 use crate::store::{LogColumns, LogPrune, StoreError};
 
 use super::column::{Decoder, Encoder};
@@ -35,9 +35,9 @@ pub(crate) use recode::recode;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use seal::seal;
 pub(crate) use seal::{Allows, seal_gated};
-pub(crate) use template::template_of;
+pub(crate) use template::{split_text, template_of};
 pub(crate) use templates::SeenPattern;
-pub(crate) use words::Word;
+pub(crate) use words::{Word, Words};
 
 /// Rows of one block: a block is what a query reads at least, and its columns compress well from
 /// about 500 rows on.
@@ -289,7 +289,7 @@ impl LogBlock {
         decode::rows(self, rows, each)
     }
 
-    /// Counts the records that pass by time and level, if that needs no reading.
+    /// Counts the records that pass by time and level, as far as that needs no reading.
     ///
     /// # Errors
     /// The dictionary cannot be read or is damaged.
@@ -299,7 +299,7 @@ impl LogBlock {
         range: TimeRange,
         width_ns: u64,
         each: &mut dyn FnMut(Timestamp, Level, u64),
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Tallied, StoreError> {
         verdict::tally(self, filter, range, width_ns, each)
     }
 

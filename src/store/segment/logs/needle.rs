@@ -1,14 +1,66 @@
-//! A text that must be in a body: whether a row can have it is told by its variables alone, where the
-//! constant text does not have it.
+//! What must be in a body: whether a row can have it is told by its variables alone, where the constant
+//! text does not have it.
 
 use memchr::memmem::Finder;
+
+use crate::store::filter;
 
 use super::encode::{OWN_SPAN_VARIABLE, OWN_TRACE_VARIABLE};
 
 /// Hexadecimal digits of the shorter kind of id.
 const SPAN_ID_DIGITS: usize = 16;
 
-/// What is looked for; not empty.
+/// What rows are sifted by.
+pub(super) enum Sieve<'q> {
+    Text(Box<Needle<'q>>),
+    Part {
+        has: &'q dyn Fn(&str) -> bool,
+        may_be_id: bool,
+    },
+}
+
+impl<'q> Sieve<'q> {
+    /// `None`: it would let everything pass.
+    pub(super) fn new(sieve: filter::Sieve<'q>) -> Option<Sieve<'q>> {
+        match sieve {
+            filter::Sieve::Text(text) => Needle::new(text).map(|n| Sieve::Text(Box::new(n))),
+            filter::Sieve::Part { has, may_be_id } => Some(Sieve::Part { has, may_be_id }),
+        }
+    }
+
+    /// Whether every text of a template has it.
+    pub(super) fn is_in_template(&self, template: &str) -> bool {
+        match self {
+            Sieve::Text(needle) => needle.is_in(template),
+            Sieve::Part { has, .. } => has(template),
+        }
+    }
+
+    /// Whether a text with a variable of this value may have it, that without the variable has not.
+    pub(super) fn may_be_in_variable(&self, value: &str) -> bool {
+        match self {
+            Sieve::Text(needle) => needle.may_touch(value),
+            Sieve::Part { may_be_id, .. }
+                if value == OWN_TRACE_VARIABLE || value == OWN_SPAN_VARIABLE =>
+            {
+                *may_be_id
+            }
+            Sieve::Part { has, .. } => has(value),
+        }
+    }
+
+    /// Whether a plain text may have it, in which ids may be marked.
+    pub(super) fn may_be_in_plain(&self, marked: &[u8]) -> bool {
+        match (self, std::str::from_utf8(marked)) {
+            // A mark is no UTF-8.
+            (_, Err(_)) => true,
+            (Sieve::Text(needle), Ok(text)) => needle.is_in(text),
+            (Sieve::Part { has, .. }, Ok(text)) => has(text),
+        }
+    }
+}
+
+/// A text that is looked for; not empty.
 pub(super) struct Needle<'n> {
     bytes: &'n [u8],
     finder: Finder<'n>,

@@ -113,7 +113,7 @@ fn trace_ids(inputs: &[LogSegment]) -> Result<Vec<TraceId>, StoreError> {
     for input in oldest_first {
         let loaded = input.loaded()?;
         for part in 0..loaded.directory.parts.len() as u32 {
-            let bytes = input.trace_ids(&loaded, part)?;
+            let bytes = input.read_trace_ids(&loaded, part)?;
             let own = bytes.as_chunks::<16>().0.iter().map(|id| TraceId(*id));
             ids.extend(own.filter(|id| seen.insert(*id)));
         }

@@ -6,6 +6,7 @@
 //! for byte. Variables start and end where tokens do, so a search for words may look at literals and
 //! variables apart.
 
+use super::words::Words;
 use crate::store::filter::{NUMBER, STRING};
 
 /// Variables of one text; a longer list (or a stack trace) is kept as plain text.
@@ -86,6 +87,28 @@ pub(crate) fn template_of(text: &str, out: &mut Vec<u8>) -> bool {
     let splits = split(text.as_bytes(), &mut variables);
     if splits {
         put_template(out, text.as_bytes(), &variables);
+    }
+    splits
+}
+
+/// Writes the template of a text to `out` and adds the words of its variables; false when it is not to
+/// be split, or not to be `kept` so: then all its words are added.
+pub(crate) fn split_text(
+    text: &str,
+    out: &mut Vec<u8>,
+    words: Option<&mut Words>,
+    kept: bool,
+) -> bool {
+    let (text, mut variables) = (text.as_bytes(), Vec::new());
+    out.clear();
+    let splits = kept && split(text, &mut variables);
+    if splits {
+        put_template(out, text, &variables);
+    }
+    match words {
+        Some(words) if splits => variables.iter().for_each(|v| words.add(v.of(text))),
+        Some(words) => words.add(text),
+        None => {}
     }
     splits
 }

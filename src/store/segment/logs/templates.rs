@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 
 use crate::model::record::severity_of;
 use crate::model::{Level, Timestamp};
-use crate::store::filter::LogFilter;
+use crate::store::filter::{LogFilter, Verdict};
 use crate::store::templates::{Mined, SegmentTemplates, TemplateFacts, TemplateId};
 use crate::store::{LogColumns, StoreError};
 
 use super::super::dictionary::Dictionary;
 use super::shape::LogShape;
-use super::verdict::{ASK, NO, Verdicts, YES};
+use super::verdict::Verdicts;
 use super::{LogBlock, LogSegment, decode};
 
 /// Some records of one template, level and service, in one bucket of time.
@@ -166,7 +166,7 @@ pub(super) fn count(
 ) -> Result<bool, StoreError> {
     let dictionary = block.dictionary()?;
     let verdicts = Verdicts::of(block, dictionary, filter);
-    if verdicts.are_all(NO) {
+    if verdicts.are_all(Verdict::No) {
         return Ok(false);
     }
     let facts = &block.entry().facts;
@@ -174,9 +174,9 @@ pub(super) fn count(
     let known = |shape: u32| (shape as usize) < dictionary.shapes.len();
     // Of a raw record only itself knows its level.
     let told = |(shape, _): &(u32, u32)| match verdicts.get(*shape) {
-        ASK => false,
-        NO => true,
-        _ => known(*shape) && common(*shape).level.is_some(),
+        Verdict::Ask | Verdict::Unknown => false,
+        Verdict::No => true,
+        Verdict::Yes => known(*shape) && common(*shape).level.is_some(),
     };
     let mut give = |shape: u32, level: Level, bucket: u64, rows: u64| {
         let common = common(shape);
@@ -200,7 +200,11 @@ pub(super) fn count(
     let level = |shape: u32| common(shape).level.unwrap_or(Level::Unset);
     let inside = (filter.open)(first) && (filter.open)(last);
     if inside && bucket(first) == bucket(last) {
-        for (shape, rows) in facts.shapes.iter().filter(|(s, _)| verdicts.get(*s) == YES) {
+        for (shape, rows) in facts
+            .shapes
+            .iter()
+            .filter(|(s, _)| verdicts.get(*s) == Verdict::Yes)
+        {
             give(*shape, level(*shape), bucket(first), u64::from(*rows));
         }
         return Ok(false);
@@ -210,8 +214,9 @@ pub(super) fn count(
     while start < at.len() {
         let number = bucket(Timestamp(at[start]));
         let end = start + at[start..].partition_point(|at| bucket(Timestamp(*at)) <= number);
-        let open =
-            |row: &usize| verdicts.get(shapes[*row]) == YES && (filter.open)(Timestamp(at[*row]));
+        let open = |row: &usize| {
+            verdicts.get(shapes[*row]) == Verdict::Yes && (filter.open)(Timestamp(at[*row]))
+        };
         let rows: Vec<usize> = (start..end).filter(open).collect();
         let of: Vec<u32> = rows.iter().map(|row| shapes[*row]).collect();
         let when: Vec<u64> = rows.iter().map(|row| at[*row]).collect();

@@ -1,9 +1,14 @@
 //! What a filter says of the shapes of a block, so that rows are skipped, counted or shown without
 //! asking it again.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::model::record::severity_of;
 use crate::model::{Level, TimeRange, Timestamp};
-use crate::store::filter::{BodyKind, LogFilter, LogKind};
+use crate::store::filter::{
+    BodyKind, LogFilter, LogKind, ShapeVerdicts, ShapesKey, Tallied, Verdict,
+};
 use crate::store::{StoreError, Template};
 
 use super::super::dictionary::Dictionary;
@@ -11,18 +16,13 @@ use super::super::values::Kind;
 use super::LogBlock;
 use super::shape::LogShape;
 
-/// No row of the shape matches.
-pub(super) const NO: u8 = 0;
-/// Every row of the shape matches.
-pub(super) const YES: u8 = 1;
-/// The filter has to look at each row. Also: the shape is not in the block.
-pub(super) const ASK: u8 = 2;
-
-/// One verdict per shape of the block.
+/// The verdicts on the shapes of one block.
 #[derive(Debug)]
 pub(super) struct Verdicts {
-    /// Rising by shape.
-    shapes: Vec<(u32, u8)>,
+    /// `None`: nothing is known before it is read.
+    of: Option<ShapeVerdicts>,
+    /// How many of the block's shapes have each verdict.
+    counts: [usize; 4],
 }
 
 impl Verdicts {
@@ -32,40 +32,59 @@ impl Verdicts {
         dictionary: &Dictionary<LogShape>,
         filter: &LogFilter<'_>,
     ) -> Verdicts {
-        let service = block.service();
-        let verdict = |shape: u32| {
-            if filter.everything {
-                return YES;
-            }
-            let shape = dictionary.shapes.get(shape as usize);
-            let kind = shape.and_then(|shape| kind(shape, dictionary, service, block.held));
-            match kind.and_then(|kind| (filter.decide)(&kind)) {
-                Some(true) => YES,
-                Some(false) => NO,
-                None => ASK,
-            }
+        let facts = &block.entry().facts;
+        let mut verdicts = Verdicts {
+            of: None,
+            counts: [0; 4],
         };
-        let shapes = block.entry().facts.shapes.iter();
-        Verdicts {
-            shapes: shapes.map(|(shape, _)| (*shape, verdict(*shape))).collect(),
+        if facts.shapes.is_empty() {
+            return verdicts;
         }
+        let key = ShapesKey {
+            owner: Arc::as_ptr(&block.loaded).addr(),
+            part: block.entry().part,
+            service: facts.service,
+            held: block.held,
+        };
+        let owner: Arc<dyn Any + Send + Sync> = block.loaded.clone();
+        let of = filter.shapes(key, &owner, dictionary.shapes.len());
+        let service = block.service();
+        for (shape, _) in &facts.shapes {
+            let Some(known) = of.get(*shape as usize) else {
+                verdicts.counts[Verdict::Ask as usize] += 1;
+                continue;
+            };
+            if known.get() == Verdict::Unknown {
+                let shape = &dictionary.shapes[*shape as usize];
+                known.set(match kind(shape, dictionary, service, block.held) {
+                    Some(kind) => filter.decide(&kind),
+                    None if filter.everything => Verdict::Yes,
+                    None => Verdict::Ask,
+                });
+            }
+            verdicts.counts[known.get() as usize] += 1;
+        }
+        verdicts.of = Some(of);
+        verdicts
     }
 
     /// Whether all shapes have this verdict; of an unknown block nothing is said.
-    pub(super) fn are_all(&self, verdict: u8) -> bool {
-        !self.shapes.is_empty() && self.shapes.iter().all(|(_, own)| *own == verdict)
+    pub(super) fn are_all(&self, verdict: Verdict) -> bool {
+        let all: usize = self.counts.iter().sum();
+        all > 0 && self.counts[verdict as usize] == all
     }
 
-    pub(super) fn any(&self, verdict: u8) -> bool {
-        self.shapes.iter().any(|(_, own)| *own == verdict)
-            || (self.shapes.is_empty() && verdict == ASK)
+    pub(super) fn any(&self, verdict: Verdict) -> bool {
+        self.counts[verdict as usize] > 0 || (self.of.is_none() && verdict == Verdict::Ask)
     }
 
-    pub(super) fn get(&self, shape: u32) -> u8 {
-        let found = self
-            .shapes
-            .binary_search_by_key(&shape, |(shape, _)| *shape);
-        found.map_or(ASK, |place| self.shapes[place].1)
+    /// Of a shape that is not in the block: that its rows have to be asked.
+    pub(super) fn get(&self, shape: u32) -> Verdict {
+        let known = self.of.as_ref().and_then(|of| of.get(shape as usize));
+        match known.map_or(Verdict::Ask, |known| known.get()) {
+            Verdict::Unknown => Verdict::Ask,
+            known => known,
+        }
     }
 }
 
@@ -93,15 +112,15 @@ fn kind<'a>(
 }
 
 /// Calls `each` with a time, a level and how many records of the block that the filter passes have
-/// that level in the bucket of that time; buckets are `width_ns` wide from the epoch on. False (and no
-/// call) when the directory alone cannot tell: the block has to be read.
+/// that level in the bucket of that time, as far as the directory alone tells; buckets are `width_ns`
+/// wide from the epoch on.
 pub(super) fn tally(
     block: &LogBlock,
     filter: &LogFilter<'_>,
     range: TimeRange,
     width_ns: u64,
     each: &mut dyn FnMut(Timestamp, Level, u64),
-) -> Result<bool, StoreError> {
+) -> Result<Tallied, StoreError> {
     let entry = block.entry();
     let (first, last) = (entry.first, entry.last);
     let inside = range.contains(first) && range.contains(last);
@@ -114,36 +133,39 @@ pub(super) fn tally(
         steps
             .iter(first)
             .for_each(|(at, level, rows)| each(at.max(first), level, rows));
-        return Ok(true);
+        return Ok(Tallied::All);
     }
     let dictionary = block.dictionary()?;
     let verdicts = Verdicts::of(block, dictionary, filter);
-    if verdicts.are_all(NO) {
-        return Ok(true);
+    if verdicts.are_all(Verdict::No) {
+        return Ok(Tallied::All);
     }
-    if !inside || verdicts.any(ASK) {
-        return Ok(false);
+    if !inside {
+        return Ok(Tallied::Nothing);
     }
-    if verdicts.are_all(YES) && stepwise {
+    if verdicts.are_all(Verdict::Yes) && stepwise {
         steps
             .iter(first)
             .for_each(|(at, level, rows)| each(at.max(first), level, rows));
-        return Ok(true);
+        return Ok(Tallied::All);
     }
-    if !one_bucket {
-        return Ok(false);
+    if !one_bucket || filter.everything || verdicts.of.is_none() {
+        return Ok(Tallied::Nothing);
     }
     for (shape, rows) in &entry.facts.shapes {
-        // A shape kept whole has no verdict but ASK, unless everything matches.
+        // A shape kept whole has no verdict but that it has to be asked.
         let columns = &dictionary
             .shapes
             .get(*shape as usize)
             .and_then(|s| s.columns.as_ref());
-        if let (Some(columns), YES) = (columns, verdicts.get(*shape)) {
+        if let (Some(columns), Verdict::Yes) = (columns, verdicts.get(*shape)) {
             let text = dictionary.text(columns.severity_text);
             let severity = severity_of(columns.severity, text);
             each(first, severity.level(), u64::from(*rows));
         }
     }
-    Ok(true)
+    Ok(match verdicts.any(Verdict::Ask) {
+        true => Tallied::Certain,
+        false => Tallied::All,
+    })
 }

@@ -33,6 +33,11 @@ impl Word {
         })
     }
 
+    /// As [`Words::hashes`] gives it.
+    pub(crate) fn hash(&self) -> u32 {
+        self.hash as u32
+    }
+
     /// Stands for all words: of blocks with bodies that are no texts.
     pub(super) fn any() -> u64 {
         tokens::hash(&[0])
@@ -57,9 +62,9 @@ fn hash(token: &[u8]) -> Option<u64> {
     Some(tokens::hash(lower))
 }
 
-/// The words of a block while it is written.
+/// The words of a block while it is written, or of a group of the head.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(crate) struct Words {
     hashes: HashSet<u64, BuildHasherDefault<AsIs>>,
 }
 
@@ -88,7 +93,13 @@ impl Words {
         self.hashes.insert(Word::any());
     }
 
-    pub(super) fn hashes(&self) -> impl Iterator<Item = u64> {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Each once, in no order.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
         self.hashes.iter().copied()
     }
 
