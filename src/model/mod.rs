@@ -14,6 +14,7 @@ pub(crate) mod red;
 pub(crate) mod severity;
 pub(crate) mod summary;
 pub(crate) mod time;
+pub(crate) mod token;
 pub(crate) mod value;
 pub(crate) mod wire;
 pub(crate) mod write;

@@ -72,7 +72,7 @@ pub(super) fn of_logs(
             "buckets is {buckets}; it goes from 1 to {BUCKETS_MAX}"
         )));
     }
-    let matcher = LogMatcher::new(query)?;
+    let matcher = LogMatcher::new(query)?.over(snapshot);
     let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
     let grid = Grid::new(narrowed(visible, &units), buckets);
     let mut counts = Counts::new(grid.len());

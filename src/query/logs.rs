@@ -74,7 +74,7 @@ fn search<T>(
             request.limit
         )));
     }
-    let matcher = LogMatcher::new(&request.query)?;
+    let matcher = LogMatcher::new(&request.query)?.over(snapshot);
     let (order, range) = (request.direction.order(), request.range);
     let (units, visible, mut progress) = log_units_in(order, snapshot, range, &matcher, control);
     let mut search = Search {

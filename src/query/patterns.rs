@@ -95,7 +95,7 @@ pub(super) fn of_logs(
             "limit goes from 1 to {PATTERNS_SHOWN_MAX}, buckets to {PATTERN_BUCKETS_MAX}"
         )));
     }
-    let matcher = LogMatcher::new(&request.query)?;
+    let matcher = LogMatcher::new(&request.query)?.over(snapshot);
     let visible = snapshot.visible(Signal::Logs, request.range);
     let grid = Grid::new(snapshot.log_extent(visible), request.buckets);
     let bucket = |at: Timestamp| grid.bucket(at) as u64;

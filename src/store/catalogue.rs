@@ -21,7 +21,7 @@ use super::deletion::{self, DELETIONS_KEPT_MAX, Deletion, Progress};
 use super::disk::Disk;
 use super::error::StoreError;
 use super::partition::Partition;
-use super::templates::Mined;
+use super::templates::{Mined, TemplateIndex};
 use crate::model::{ProjectId, Signal, Timestamp};
 use file::{create, open_database};
 use keys::{decode_keys, encode_keys};
@@ -164,6 +164,8 @@ pub(crate) struct Catalogue {
     known: Arc<Mutex<Known>>,
     /// For everybody else.
     figures: Arc<Figures>,
+    /// For searches, which wait for nobody.
+    index: Arc<TemplateIndex>,
 }
 
 impl Catalogue {
@@ -181,6 +183,7 @@ impl Catalogue {
             database: Arc::new(open_database(disk, path)?),
             known: Arc::default(),
             figures: Arc::default(),
+            index: Arc::default(),
         };
         let txn = catalogue.database.begin_read()?;
         let found = txn.open_table(STATE)?.get(FORMAT)?.map(|v| v.value());

@@ -70,17 +70,27 @@ impl<'a> Template<'a> {
         if memchr::memchr(STRING, self.0.as_bytes()).is_some() {
             return true;
         }
-        let hex = || {
-            matches!(token.len(), 4 | 8 | 12 | 16 | 32)
-                && token.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
-        self.has_variables() && (token.bytes().any(|byte| byte.is_ascii_digit()) || hex())
+        self.has_variables() && fits_number(token)
+    }
+
+    /// Whether a variable is a token with a digit.
+    pub(super) fn has_numbers(self) -> bool {
+        memchr::memchr(NUMBER, self.0.as_bytes()).is_some()
     }
 
     /// Whether a variable may be any text, none at all included.
     pub(crate) fn has_strings(self) -> bool {
         memchr::memchr(STRING, self.0.as_bytes()).is_some()
     }
+}
+
+/// Whether a variable that is [`NUMBER`] may hold `token`, which is in lower case.
+pub(super) fn fits_number(token: &str) -> bool {
+    let hex = || {
+        matches!(token.len(), 4 | 8 | 12 | 16 | 32)
+            && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    token.bytes().any(|byte| byte.is_ascii_digit()) || hex()
 }
 
 /// A filter of log records.

@@ -39,6 +39,9 @@ const ERASED_PER_ROUND: usize = 4;
 /// round: 1 M rows take half a minute at this pace, and longer while heads wait to be sealed.
 const MERGES_PER_ROUND: usize = 64;
 
+/// The index over templates may take one part in so many of what directories may.
+const INDEX_PART: u64 = 2;
+
 /// Rounds that a rewrite is put off because a head waits to be sealed: a minute. Ingest that never
 /// pauses keeps one waiting at nearly every look, and what is never rewritten takes a fifth more disk.
 const PUT_OFF_MAX: u32 = 12;
@@ -118,6 +121,7 @@ impl Keeper {
             erased: self.erase(now)?,
             ..Round::default()
         };
+        self.index_templates();
         self.pace.forgive();
         while round.merged < MERGES_PER_ROUND && round.recoded == 0 && self.may_merge() {
             let rows = self.rows();
@@ -188,11 +192,20 @@ impl Keeper {
         Ok(())
     }
 
-    /// Keeps what segments cache of their directories within its bound, newest segments first.
+    /// Brings the index over templates up to date. Without it searches look at all texts.
+    fn index_templates(&self) {
+        let max = self.shared.config.memory.directories / INDEX_PART;
+        if let Err(error) = self.shared.catalogue.index_templates(max) {
+            tracing::warn!(%error, "templates not indexed");
+        }
+    }
+
+    /// Keeps the index over templates and what segments cache of their directories within their bound,
+    /// newest segments first.
     fn trim_directories(&self) {
         let max = self.shared.config.memory.directories;
         let segments = self.shared.live().segments.clone();
-        let mut cached = 0;
+        let mut cached = self.shared.catalogue.index_bytes();
         for segment in segments.list.iter().rev() {
             cached += segment.cached_bytes();
             if cached as u64 > max {

@@ -67,7 +67,7 @@ pub(crate) use prune::{LogColumns, LogPrune, Needle, SpanAsk, SpanColumns, SpanP
 pub(crate) use segment::{SeenPattern, Word, template_of};
 pub(crate) use snapshot::{Snapshot, Summaries};
 pub(crate) use stats::Stats;
-pub(crate) use templates::{Sightings, TemplateId, Told, printed_template};
+pub(crate) use templates::{Sightings, TemplateId, TextNeed, Told, printed_template};
 pub(crate) use unit::{LogUnit, Looked, SpanUnit};
 pub(crate) use units::{Order, Units};
 pub(crate) use verify::{Verified, survey, verify};
@@ -80,6 +80,14 @@ pub(crate) use writer::{Batch, BatchChunk, Writer};
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     shared: Arc<shared::Shared>,
+}
+
+#[cfg(test)]
+impl Store {
+    /// Indexes the templates there are, as the keeper does when many have come.
+    pub(crate) fn index_templates(&self) {
+        self.shared.catalogue.index_now();
+    }
 }
 
 impl Store {

@@ -2,12 +2,12 @@
 //! They only ever leave out what cannot match; the reader still filters every row.
 
 use super::segment::Word;
-use super::templates::TemplateId;
+use super::templates::{RuledOut, TemplateId, TextNeed};
 use crate::model::{Level, LogEntry};
 use crate::model::{SpanEntry, TraceId};
 
 /// What log records must have to be of interest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LogPrune {
     /// `service.name` is one of these; empty: any.
     pub(crate) services: Vec<String>,
@@ -19,6 +19,10 @@ pub(crate) struct LogPrune {
     /// Words that the reader's filter asks for, at most [`WORDS_MAX`]. Blocks are not left out by them
     /// alone: constant text has words too, so the filter is told what a block may hold.
     pub(crate) words: Vec<Word>,
+    /// What the text of every match has, as far as its template tells.
+    pub(crate) need: TextNeed,
+    /// The templates that it rules out, once a snapshot has looked them up.
+    pub(crate) ruled_out: Option<RuledOut>,
 }
 
 /// Words of one [`LogPrune`]: a bit each.

@@ -102,16 +102,29 @@ impl Segment {
         }
     }
 
-    /// The blocks that have one of the templates asked for, or records without one; `None`: any. The
-    /// catalogue knows, so that a segment without them is not even opened.
+    /// The blocks that have one of the templates asked for, or one that is not ruled out, or records
+    /// without one; `None`: any. The catalogue knows, so that a segment without them is not even opened.
     fn holders(&self, prune: &LogPrune, catalogue: &Catalogue) -> Option<Vec<u32>> {
-        if prune.templates.is_empty() {
+        let ruled_out = prune.ruled_out.as_ref().filter(|_| !self.is_loaded());
+        if prune.templates.is_empty() && ruled_out.is_none() {
             return None;
         }
         // A catalogue that cannot be read rules nothing out.
         let templates = catalogue.templates_of(self.row.id).ok().flatten()?;
-        let wanted = prune.templates.iter().copied();
-        templates.blocks(wanted.chain([TemplateId::PLAIN]))
+        if !prune.templates.is_empty() {
+            let wanted = prune.templates.iter().copied();
+            return templates.blocks(wanted.chain([TemplateId::PLAIN]));
+        }
+        let ids = templates.facts.iter().map(|facts| facts.id);
+        templates.blocks(ids.filter(|id| !ruled_out.is_some_and(|out| out.has(*id))))
+    }
+
+    /// Whether its directory is in memory, and tells as much as the catalogue.
+    fn is_loaded(&self) -> bool {
+        match &self.data {
+            Data::Logs(segment) => segment.is_loaded(),
+            Data::Traces(segment) => segment.is_loaded(),
+        }
     }
 
     /// Adds the log units that may hold matches; nothing of a segment of spans.

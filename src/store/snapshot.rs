@@ -50,10 +50,11 @@ impl Snapshot {
         prune: &LogPrune,
     ) -> Units<'_, LogUnit> {
         let range = self.visible(Signal::Logs, range);
-        let wanted = Arc::new(Wanted {
-            range,
-            prune: prune.clone(),
-        });
+        let prune = LogPrune {
+            ruled_out: self.catalogue.ruled_out(&prune.need),
+            ..prune.clone()
+        };
+        let wanted = Arc::new(Wanted { range, prune });
         let heads = overlapping(&self.logs, range).map(|group| {
             let veil = hide::of_head(&self.rules, Signal::Logs, group.cleared);
             LogUnit::head(group, wanted.clone()).behind(veil)

@@ -7,6 +7,7 @@ mod backfill;
 mod check;
 mod codec;
 mod gate;
+mod index;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ pub(super) use backfill::backfill;
 pub(super) use check::problems;
 pub(super) use codec::{decode, decode_ids, encode};
 pub(super) use gate::Gate;
+pub(super) use index::{Changes, Generation, TemplateIndex};
+pub(crate) use index::{Documents, RuledOut, TextNeed};
 pub(crate) use read::{Sightings, Told};
 
 /// Templates that one service may bring into the catalogue. The recorded corpora have 2,700 in all;

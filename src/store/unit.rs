@@ -263,7 +263,7 @@ impl LogUnit {
             Logs::Block(block) => block.tally(filter, range, width_ns, &mut |at, level, rows| {
                 each(at, level, block.service(), rows);
             }),
-            Logs::Head(group, wanted) => head::tally(group, wanted, filter, each),
+            Logs::Head(group, wanted) => head::tally(group, wanted, filter, width_ns, each),
             Logs::Unreadable(_) => Ok(Tallied::Nothing),
         }
     }

@@ -15,6 +15,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::model::token::is_token_char;
 pub(crate) use literal::{Number, Quantity, time};
 pub(crate) use parse::{compile_regex, parse};
 
@@ -183,9 +184,4 @@ impl Place {
         ("resource.", Place::Resource),
         ("body.", Place::Body),
     ];
-}
-
-/// What tokens are made of; everything else separates them.
-pub(crate) fn is_token_char(c: char) -> bool {
-    c == '_' || c.is_alphanumeric()
 }

@@ -6,7 +6,7 @@ use super::text::Tokens;
 use super::{BuiltIn, Found, Node, Target};
 use crate::model::{ValueRef, record};
 use crate::query::lang::Place;
-use crate::store::{BodyKind, LogKind, Template, Word};
+use crate::store::{BodyKind, LogKind, Template, TemplateId, TextNeed, Word};
 
 impl Node {
     /// Whether all records of a kind match (or none); `None`: it depends on the record.
@@ -45,6 +45,32 @@ impl Node {
             Node::And(parts) => parts.iter().find_map(Node::inside),
             Node::Or(parts) => Inside::one_of(parts.iter().map(Node::inside)),
             Node::All | Node::Not(_) | Node::Pattern(_) | Node::Field(..) => None,
+        }
+    }
+
+    /// What the text of every match must have, as far as its template tells.
+    pub(super) fn need(&self) -> TextNeed {
+        match self {
+            Node::AnyText(check) => check.need(),
+            Node::And(parts) => TextNeed::All(parts.iter().map(Node::need).collect()),
+            Node::Or(parts) => TextNeed::One(parts.iter().map(Node::need).collect()),
+            Node::All | Node::Not(_) | Node::Pattern(_) | Node::Field(..) => TextNeed::Nothing,
+        }
+    }
+
+    /// Collects the words of patterns whose text `text_of` knows.
+    pub(super) fn ask_for_patterns(
+        &mut self,
+        text_of: &dyn Fn(TemplateId) -> String,
+        words: &mut Vec<Word>,
+    ) {
+        match self {
+            Node::And(parts) | Node::Or(parts) => parts
+                .iter_mut()
+                .for_each(|part| part.ask_for_patterns(text_of, words)),
+            Node::Not(inner) => inner.ask_for_patterns(text_of, words),
+            Node::Pattern(check) => check.ask_for(text_of, words),
+            Node::All | Node::AnyText(_) | Node::Field(..) => {}
         }
     }
 
@@ -129,6 +155,20 @@ impl Check {
             | Check::Exists
             | Check::Compare(..)
             | Check::Range(..) => None,
+        }
+    }
+
+    fn need(&self) -> TextNeed {
+        match self {
+            Check::Tokens(tokens) => tokens.need(),
+            Check::AnyOf(checks) => TextNeed::One(checks.iter().map(Check::need).collect()),
+            // Found by scanning: an expression may reach into variables, which most templates have.
+            Check::Regex(_)
+            | Check::Equal(_)
+            | Check::Prefix(_)
+            | Check::Exists
+            | Check::Compare(..)
+            | Check::Range(..) => TextNeed::Nothing,
         }
     }
 

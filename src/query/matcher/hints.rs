@@ -113,8 +113,7 @@ impl Hints {
                 self.levels
             },
             services: self.services.into_iter().flatten().collect(),
-            templates: Vec::new(),
-            words: Vec::new(),
+            ..LogPrune::default()
         }
     }
 

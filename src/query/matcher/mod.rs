@@ -21,7 +21,9 @@ use crate::model::body::{BodyValue, Json};
 use crate::model::{
     Attr, LogView, ResourceView, ScopeView, Severity, Signal, SpanView, ValueRef, record,
 };
-use crate::store::{LogColumns, LogKind, LogPrune, Sieve, SpanColumns, SpanPrune, TemplateId};
+use crate::store::{
+    LogColumns, LogKind, LogPrune, Sieve, Snapshot, SpanColumns, SpanPrune, TemplateId,
+};
 
 use check::Check;
 use decide::Inside;
@@ -67,12 +69,20 @@ impl LogMatcher {
         let (nothing, mut prune) = (hints.nothing(), hints.log_prune());
         node.ask_for(&mut prune.words);
         prune.templates = node.templates().to_vec();
+        prune.need = node.need();
         Ok(LogMatcher {
             node,
             nothing,
             prune,
             columns,
         })
+    }
+
+    /// The same, with what is known of the patterns that it names.
+    pub(crate) fn over(mut self, snapshot: &Snapshot) -> LogMatcher {
+        let text_of = |id| snapshot.template(id);
+        self.node.ask_for_patterns(&text_of, &mut self.prune.words);
+        self
     }
 
     pub(crate) fn matches(&self, log: &LogView<'_>) -> bool {

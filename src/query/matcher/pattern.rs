@@ -4,7 +4,8 @@ use super::super::QueryError;
 use super::super::lang::{Field, Test};
 use super::check::Check;
 use crate::model::LogView;
-use crate::store::{BodyKind, LogKind, TemplateId, printed_template, template_of};
+use crate::model::token::tokens;
+use crate::store::{BodyKind, LogKind, TemplateId, WORDS_MAX, Word, printed_template, template_of};
 
 /// The field's name.
 pub(super) const NAME: &str = "pattern";
@@ -16,7 +17,13 @@ pub(super) struct PatternCheck {
     pub(super) ids: Vec<TemplateId>,
     /// Or its printed form passes.
     pub(super) printed: Option<Check>,
+    /// For each id the places of words that its texts have, among those the store was asked for; empty:
+    /// nothing is known of the texts.
+    words: Vec<Vec<usize>>,
 }
+
+/// Words of one template that blocks are asked for: its longest.
+const WORDS_ASKED_MAX: usize = 4;
 
 impl PatternCheck {
     pub(super) fn new(field: &Field, test: &Test) -> Result<PatternCheck, QueryError> {
@@ -27,6 +34,7 @@ impl PatternCheck {
         let mut check = PatternCheck {
             ids: Vec::new(),
             printed: None,
+            words: Vec::new(),
         };
         let mut printed = Vec::new();
         for test in tests {
@@ -41,6 +49,35 @@ impl PatternCheck {
         }
         check.printed = (!printed.is_empty()).then_some(Check::AnyOf(printed));
         Ok(check)
+    }
+
+    /// Adds words of the templates to those of the whole query: a text that is kept without its template
+    /// has them. `text_of` gives a template, empty when it is not known.
+    pub(super) fn ask_for(
+        &mut self,
+        text_of: &dyn Fn(TemplateId) -> String,
+        words: &mut Vec<Word>,
+    ) {
+        let mut ask = |id: &TemplateId| {
+            let text = text_of(*id);
+            let mut constant: Vec<&str> = tokens(&text).collect();
+            constant.sort_unstable_by_key(|token| std::cmp::Reverse(token.len()));
+            constant.dedup();
+            let known = constant.into_iter().filter_map(Word::of);
+            let mut places = Vec::new();
+            for word in known.take(WORDS_ASKED_MAX.min(WORDS_MAX - words.len())) {
+                places.push(words.len());
+                words.push(word);
+            }
+            places
+        };
+        self.words = self.ids.iter().map(&mut ask).collect();
+    }
+
+    /// Whether a text may have one of the templates where only these words are.
+    fn may_be_in_body(&self, held: u64) -> bool {
+        let lacks_one = |words: &Vec<usize>| words.iter().any(|word| held >> word & 1 == 0);
+        self.printed.is_some() || self.words.is_empty() || !self.words.iter().all(lacks_one)
     }
 
     fn passes(&self, template: &str) -> bool {
@@ -64,7 +101,7 @@ impl PatternCheck {
         match kind.body {
             BodyKind::Empty => Some(false),
             BodyKind::Text(template) => Some(self.passes(template.text())),
-            BodyKind::Open => None,
+            BodyKind::Open => (!self.may_be_in_body(kind.held)).then_some(false),
         }
     }
 }

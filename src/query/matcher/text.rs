@@ -3,8 +3,8 @@
 //! Folding is per character and never leaves or enters ASCII (so `K`, the Kelvin sign, is no `k`):
 //! an ASCII needle can then be looked for in bytes.
 
-use super::super::lang::is_token_char;
-use crate::store::{Template, WORDS_MAX, Word};
+use crate::model::token::{self, fold, is_token_char};
+use crate::store::{Template, TextNeed, WORDS_MAX, Word};
 
 /// Tokens to find next to each other.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,9 +25,7 @@ pub(super) struct Tokens {
 impl Tokens {
     /// `None` when there is no token in `text`.
     pub(super) fn new(text: &str, prefix: bool) -> Option<Tokens> {
-        let tokens: Vec<String> = text
-            .split(|c| !is_token_char(c))
-            .filter(|token| !token.is_empty())
+        let tokens: Vec<String> = token::tokens(text)
             .map(|token| token.chars().map(fold).collect())
             .collect();
         let first = tokens.first()?;
@@ -80,6 +78,16 @@ impl Tokens {
         } else {
             token_starts(text).any(|at| self.matches_at(&text[at..]))
         }
+    }
+
+    /// What a text must have, as far as its template tells: each token alone.
+    pub(super) fn need(&self) -> TextNeed {
+        let last = self.tokens.len() - 1;
+        let token = |(place, token): (usize, &String)| TextNeed::Token {
+            folded: token.clone(),
+            prefix: self.prefix && place == last,
+        };
+        TextNeed::All(self.tokens.iter().enumerate().map(token).collect())
     }
 
     /// One token that is in all texts that have them; `None` where it cannot be told from the others.
@@ -186,18 +194,6 @@ impl Tokens {
             }
         }
         true
-    }
-}
-
-/// Lower case of one character that is neither longer nor moves between ASCII and the rest.
-fn fold(c: char) -> char {
-    if c.is_ascii() {
-        return c.to_ascii_lowercase();
-    }
-    let mut lower = c.to_lowercase();
-    match (lower.next(), lower.next()) {
-        (Some(one), None) if !one.is_ascii() => one,
-        _ => c,
     }
 }
 

@@ -29,6 +29,9 @@ fn filled(random: &mut Random) -> Fixture {
         if round < 2 {
             fixture.seal();
         }
+        if round == 0 {
+            fixture.index();
+        }
     }
     // Enough requests to close a group of the head, so that searches learn its texts.
     for _ in 0..150 {

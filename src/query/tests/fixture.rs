@@ -59,6 +59,11 @@ impl Fixture {
         self.opened.writer.tick(later).expect("sealed");
         while self.opened.sealer.step().expect("published") {}
     }
+
+    /// Indexes the templates there are; those of later segments have to be looked at.
+    pub(in crate::query) fn index(&self) {
+        self.opened.store.index_templates();
+    }
 }
 
 fn request(bytes: Vec<u8>) -> Request {

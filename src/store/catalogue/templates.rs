@@ -12,7 +12,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Catalogue, Edit};
 use crate::store::StoreError;
 use crate::store::templates::{
-    self, SegmentTemplates, TEMPLATES_MAX, TEMPLATES_PER_SERVICE_MAX, TemplateId,
+    self, Changes, Generation, RuledOut, SegmentTemplates, TEMPLATES_MAX,
+    TEMPLATES_PER_SERVICE_MAX, TemplateId, TextNeed,
 };
 
 /// Hash of a template -> its text, variables as control bytes.
@@ -36,6 +37,8 @@ pub(super) struct Known {
     /// Segments that cannot be read; asked again after a restart.
     given_up: HashSet<u64>,
     caps: Caps,
+    /// How many templates have come and gone.
+    changes: Changes,
     /// Facts were removed since the last wipe; at a start nobody knows.
     has_removed: bool,
 }
@@ -172,6 +175,7 @@ impl Known {
         for (id, (n, service)) in change.templates {
             let owner = self.templates.entry(id).or_insert_with(|| {
                 *self.by_service.entry(service).or_default() += 1;
+                self.changes.added += 1;
                 Owner {
                     segments: 0,
                     service,
@@ -182,6 +186,7 @@ impl Known {
             if owner.segments == 0 {
                 let service = owner.service;
                 self.templates.remove(&id);
+                self.changes.removed += 1;
                 if let Some(n) = self.by_service.get_mut(&service) {
                     *n -= 1;
                     if *n == 0 {
@@ -303,6 +308,48 @@ impl Catalogue {
         Ok(ids)
     }
 
+    /// The templates that cannot have what is needed; `None`: nothing is known.
+    pub(in crate::store) fn ruled_out(&self, need: &TextNeed) -> Option<RuledOut> {
+        self.index.resolve(need)
+    }
+
+    /// Memory of the index over templates.
+    pub(in crate::store) fn index_bytes(&self) -> usize {
+        self.index.bytes()
+    }
+
+    /// Makes the index over templates anew when it is behind, and keeps it when it takes `bytes_max` at
+    /// most. Searches go on with the one before.
+    ///
+    /// # Errors
+    /// The texts cannot be read: there is no index until they can.
+    pub(in crate::store) fn index_templates(&self, bytes_max: u64) -> Result<(), StoreError> {
+        let changes = self.known().changes;
+        if self.index.is_behind(changes) {
+            self.index_templates_now(changes, bytes_max)?;
+        }
+        Ok(())
+    }
+
+    fn index_templates_now(&self, changes: Changes, bytes_max: u64) -> Result<(), StoreError> {
+        let txn = self.database.begin_read()?;
+        let texts = txn.open_table(TEXTS)?;
+        let mut broken = None;
+        let templates = texts.iter()?.map_while(|entry| match entry {
+            Ok((id, text)) => Some((TemplateId(id.value()), text.value().to_owned())),
+            Err(error) => {
+                broken = Some(error);
+                None
+            }
+        });
+        let made = Generation::of(templates);
+        // It is in memory: it can only fail for want of a thread or of memory. Texts are looked at then.
+        let made = made.ok().filter(|_| broken.is_none());
+        let fits = |made: &Generation| made.bytes() as u64 <= bytes_max;
+        self.index.put(made.filter(fits), changes);
+        broken.map_or(Ok(()), |error| Err(error.into()))
+    }
+
     /// The segments that have facts.
     pub(in crate::store) fn segments_with_templates(&self) -> Result<Vec<u64>, StoreError> {
         let txn = self.database.begin_read()?;
@@ -316,6 +363,13 @@ impl Catalogue {
 
 #[cfg(test)]
 impl Catalogue {
+    /// As the keeper does, however little has changed.
+    pub(in crate::store) fn index_now(&self) {
+        let changes = self.known().changes;
+        let made = self.index_templates_now(changes, u64::MAX);
+        made.expect("a good disk");
+    }
+
     /// As a version without templates would have left it.
     pub(in crate::store) fn forget_templates(&self) {
         let txn = self.database.begin_write().expect("a good disk");

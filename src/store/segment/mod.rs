@@ -205,6 +205,11 @@ impl<F: Format> Segment<F> {
         })
     }
 
+    /// Whether its directory is in memory.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.slot().is_some()
+    }
+
     /// Drops the cached directory and dictionaries; units in use keep theirs.
     pub(crate) fn release(&self) {
         *self.slot() = None;

@@ -13,7 +13,7 @@ use crate::store::head::Group;
 use crate::store::prune::LogPrune;
 use crate::store::segment::{SeenPattern, template_of};
 use crate::store::templates::TemplateId;
-use crate::store::texts::{self, Texts};
+use crate::store::texts::{self, Kind, Texts};
 use crate::store::{BodyKind, StoreError};
 
 /// Calls `each` with the records of a group that may match, until it breaks.
@@ -125,24 +125,26 @@ pub(super) fn rows_at(
 }
 
 /// Calls `each` with time, level, service and number of the records that pass, as far as index and
-/// texts tell.
+/// texts tell; those of one bucket of `width_ns` may be told by its start.
 pub(super) fn tally(
     group: &Group<LogEntry>,
     wanted: &Wanted<LogPrune>,
     filter: &LogFilter<'_>,
+    width_ns: u64,
     each: &mut dyn FnMut(Timestamp, Level, &str, u64),
 ) -> Result<Tallied, StoreError> {
+    if let Some(texts) = texts::of(group) {
+        return Ok(tally_texts(group, texts, wanted, filter, width_ns, each));
+    }
     if !filter.everything {
-        let Some(texts) = texts::of(group) else {
-            return Ok(Tallied::Nothing);
-        };
-        return Ok(tally_texts(group, texts, wanted, filter, each));
+        return Ok(Tallied::Nothing);
     }
     let mut entries = group.chunks.iter().flat_map(|chunk| &chunk.entries);
     // Without a number the level may be in its text.
     if entries.any(|entry| entry.severity.0 == 0) {
         return Ok(Tallied::Nothing);
     }
+    let mut run = Run::new(width_ns, each);
     for chunk in &group.chunks {
         let groups = chunk.group_views().map_err(damaged)?;
         let services: Vec<&str> = groups
@@ -152,10 +154,55 @@ pub(super) fn tally(
         let entries = chunk.entries.iter();
         for entry in entries.filter(|entry| (filter.open)(entry.at)) {
             let service = services[entry.group as usize];
-            each(entry.at, entry.severity.level(), service, 1);
+            run.add(entry.at, entry.severity.level(), service);
         }
     }
+    run.finish();
     Ok(Tallied::All)
+}
+
+/// Records of one service and bucket in a row, which are told together.
+struct Run<'g, 'e> {
+    width_ns: u64,
+    /// Start of the bucket.
+    start: u64,
+    service: &'g str,
+    levels: [u64; Level::ALL.len()],
+    each: &'e mut dyn FnMut(Timestamp, Level, &str, u64),
+}
+
+impl<'g, 'e> Run<'g, 'e> {
+    fn new(width_ns: u64, each: &'e mut dyn FnMut(Timestamp, Level, &str, u64)) -> Run<'g, 'e> {
+        Run {
+            width_ns: width_ns.max(1),
+            start: 0,
+            service: "",
+            levels: Default::default(),
+            each,
+        }
+    }
+
+    fn add(&mut self, at: Timestamp, level: Level, service: &'g str) {
+        let inside = at.0 >= self.start && at.0 - self.start < self.width_ns;
+        if !inside || service != self.service {
+            self.tell();
+            self.start = at.0 / self.width_ns * self.width_ns;
+            self.service = service;
+        }
+        self.levels[level as usize] += 1;
+    }
+
+    fn tell(&mut self) {
+        let levels = Level::ALL.iter().zip(&mut self.levels);
+        for (level, rows) in levels.filter(|(_, rows)| **rows > 0) {
+            (self.each)(Timestamp(self.start), *level, self.service, *rows);
+            *rows = 0;
+        }
+    }
+
+    fn finish(mut self) {
+        self.tell();
+    }
 }
 
 fn tally_texts(
@@ -163,18 +210,21 @@ fn tally_texts(
     texts: &Texts,
     wanted: &Wanted<LogPrune>,
     filter: &LogFilter<'_>,
+    width_ns: u64,
     each: &mut dyn FnMut(Timestamp, Level, &str, u64),
 ) -> Tallied {
     let verdicts = texts.verdicts(filter, &wanted.prune.words);
     if verdicts.contains(&Verdict::Yes) {
+        let levels: Vec<Level> = texts.kinds.iter().map(Kind::level).collect();
+        let mut run = Run::new(width_ns, each);
         let entries = group.chunks.iter().flat_map(|chunk| &chunk.entries);
         for (row, entry) in entries.enumerate() {
             let kind = texts.kind(row);
             if verdicts[kind] == Verdict::Yes && (filter.open)(entry.at) {
-                let kind = &texts.kinds[kind];
-                each(entry.at, kind.level(), &kind.service, 1);
+                run.add(entry.at, levels[kind], &texts.kinds[kind].service);
             }
         }
+        run.finish();
     }
     match verdicts.contains(&Verdict::Ask) {
         true => Tallied::Certain,
@@ -196,10 +246,7 @@ pub(super) fn patterns(
             ControlFlow::Continue(())
         });
     };
-    let verdicts = match filter.everything {
-        true => vec![Verdict::Yes; texts.kinds.len()],
-        false => texts.verdicts(filter, &wanted.prune.words),
-    };
+    let verdicts = texts.verdicts(filter, &wanted.prune.words);
     let told = |kind: usize| {
         let is_text = !matches!(texts.kinds[kind].body(), BodyKind::Open);
         verdicts[kind] == Verdict::Yes && is_text

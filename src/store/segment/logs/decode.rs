@@ -110,7 +110,15 @@ pub(super) fn matching_kinds(
         shown
     };
     let mut columns = read_but_ids(block, dictionary, wanted)?;
-    let passing = columns.passing(&verdicts, filter, dictionary, wanted);
+    let sieve = filter
+        .sieve
+        .filter(|_| asks && wanted.has(LogColumns::BODY));
+    let mut sieve = sieve.and_then(Sieve::new);
+    if sieve.as_ref().is_some_and(Sieve::asks_for_ids) {
+        columns.read_ids(block, wanted)?;
+        sieve = sieve.map(|sieve| sieve.with_ids(columns.ids()));
+    }
+    let passing = columns.passing(&verdicts, filter, dictionary, sieve.as_ref());
     if !passing.contains(&true) {
         return Ok(true);
     }
@@ -202,7 +210,8 @@ impl Columns {
 
     /// Reads the ids where they are wanted, or bodies, which may refer to them.
     fn read_ids(&mut self, block: &LogBlock, wanted: LogColumns) -> Result<(), StoreError> {
-        if !wanted.has(LogColumns::IDS) && !wanted.has(LogColumns::BODY) {
+        let is_wanted = wanted.has(LogColumns::IDS) || wanted.has(LogColumns::BODY);
+        if !is_wanted || !self.trace_ids.is_empty() {
             return Ok(());
         }
         let corrupt = block.segment.frame().corrupt(block.entry().offset);
@@ -212,6 +221,20 @@ impl Columns {
             .family(&block.loaded, block.number, family::IDS)?;
         self.decode_ids(&mut ids.reader(), block.rows(), &trace_ids)
             .map_err(corrupt)
+    }
+
+    /// The ids of all rows in hexadecimal, repetitions in a row left out.
+    fn ids(&self) -> impl Iterator<Item = String> {
+        let hex = |id: &[u8]| {
+            let mut text = Vec::with_capacity(2 * id.len());
+            push_hex(&mut text, id);
+            String::from_utf8(text).expect("digits are ASCII")
+        };
+        let traces = self.trace_ids.iter().flatten();
+        let mut last = None;
+        let traces = traces.filter(move |id| last.replace(**id) != Some(**id));
+        let traces = traces.map(move |id| hex(&id.0));
+        traces.chain(self.span_ids.iter().flatten().map(move |id| hex(&id.0)))
     }
 
     fn decode_ids(
@@ -245,7 +268,7 @@ impl Columns {
         verdicts: &Verdicts,
         filter: &LogFilter<'_>,
         dictionary: &Dictionary<LogShape>,
-        wanted: LogColumns,
+        sieve: Option<&Sieve<'_>>,
     ) -> Vec<bool> {
         let rows = self.shapes.iter().zip(&self.at);
         let verdicts: Vec<Verdict> = rows
@@ -256,10 +279,9 @@ impl Columns {
             })
             .collect();
         let asked = |row: usize| verdicts[row] == Verdict::Ask;
-        let sieve = filter.sieve.filter(|_| wanted.has(LogColumns::BODY));
-        match sieve.and_then(Sieve::new) {
+        match sieve {
             Some(sieve) if verdicts.contains(&Verdict::Ask) => {
-                let mut passing = self.sift(&sieve, dictionary, &asked);
+                let mut passing = self.sift(sieve, dictionary, &asked);
                 let of_rows = passing.iter_mut().zip(&verdicts);
                 of_rows.for_each(|(passes, verdict)| *passes |= *verdict == Verdict::Yes);
                 passing

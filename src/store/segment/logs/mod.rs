@@ -18,8 +18,11 @@ mod words;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use crate::model::{Level, LogView, TimeRange, Timestamp};
 use crate::store::filter::{LogFilter, Tallied};
+use crate::store::templates::{Documents, RuledOut, TemplateId};
 use crate::store::{LogColumns, LogPrune, StoreError};
 
 use super::column::{Decoder, Encoder};
@@ -64,6 +67,12 @@ mod family {
 #[derive(Debug)]
 pub(crate) struct Logs;
 
+/// For each part where the index over templates has those of its shapes.
+#[derive(Debug)]
+pub(crate) struct Indexed {
+    parts: Box<[ArcSwapOption<Documents>]>,
+}
+
 pub(crate) type LogSegment = Segment<Logs>;
 
 impl Format for Logs {
@@ -77,12 +86,15 @@ impl Format for Logs {
         family::RAW,
     ];
     const TOKENS_OF_VALUES: bool = false;
-    type Cached = ();
+    type Cached = Indexed;
     type Facts = LogBlockFacts;
     type Shape = LogShape;
 
-    fn cached_bytes((): &()) -> usize {
-        0
+    fn cached_bytes(cached: &Indexed) -> usize {
+        let documents = cached.parts.iter().map(|part| part.load());
+        documents
+            .flat_map(|part| part.as_ref().map(|d| d.heap_bytes()))
+            .sum()
     }
 
     fn put_facts(blocks: &[Block<LogBlockFacts>], encoder: &mut Encoder) {
@@ -160,6 +172,7 @@ impl Segment<Logs> {
             segment: self.clone(),
             loaded: Arc::clone(&loaded),
             number,
+            ruled_out: prune.ruled_out.clone(),
             held: if directory.blocks[number as usize].facts.shapes.is_empty() {
                 u64::MAX
             } else {
@@ -201,6 +214,8 @@ pub(crate) struct LogBlock {
     segment: LogSegment,
     loaded: Arc<Loaded<Logs>>,
     number: u32,
+    /// Templates that no match has.
+    ruled_out: Option<RuledOut>,
     /// Bit i: the i-th word of the reader's hints may be in a plain text or variable of this block.
     held: u64,
 }
@@ -314,6 +329,26 @@ impl LogBlock {
         each: &mut dyn FnMut(&SeenPattern<'_>),
     ) -> Result<bool, StoreError> {
         templates::count(self, filter, bucket, each)
+    }
+
+    /// Where the index over templates, in the state of `ruled_out`, has those of the block's part.
+    fn documents(&self, dictionary: &Dictionary<LogShape>, ruled_out: &RuledOut) -> Arc<Documents> {
+        let parts = self.loaded.directory.parts.len();
+        let indexed = self.loaded.cached.get_or_init(|| Indexed {
+            parts: (0..parts).map(|_| ArcSwapOption::empty()).collect(),
+        });
+        let slot = &indexed.parts[self.entry().part as usize];
+        let known = slot.load_full();
+        if let Some(known) = known.filter(|known| ruled_out.fits(known)) {
+            return known;
+        }
+        let template = |shape: &LogShape| {
+            let text = shape.columns.as_ref()?.template?;
+            Some(TemplateId::of(dictionary.text(text).as_bytes()))
+        };
+        let documents = Arc::new(ruled_out.documents(dictionary.shapes.iter().map(template)));
+        slot.store(Some(Arc::clone(&documents)));
+        documents
     }
 
     fn dictionary(&self) -> Result<&Dictionary<LogShape>, StoreError> {

@@ -28,6 +28,29 @@ impl<'q> Sieve<'q> {
         }
     }
 
+    /// Whether ids have to be known to tell.
+    pub(super) fn asks_for_ids(&self) -> bool {
+        matches!(
+            self,
+            Sieve::Part {
+                may_be_id: true,
+                ..
+            }
+        )
+    }
+
+    /// The same, where it is known whether one of the ids that texts may have passes.
+    pub(super) fn with_ids(self, ids: impl Iterator<Item = String>) -> Sieve<'q> {
+        match self {
+            Sieve::Part { has, .. } => {
+                let mut ids = ids;
+                let may_be_id = ids.any(|id| has(&id));
+                Sieve::Part { has, may_be_id }
+            }
+            text => text,
+        }
+    }
+
     /// Whether every text of a template has it.
     pub(super) fn is_in_template(&self, template: &str) -> bool {
         match self {

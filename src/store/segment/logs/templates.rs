@@ -86,6 +86,7 @@ impl LogSegment {
                 segment: self.clone(),
                 loaded: loaded.clone(),
                 number,
+                ruled_out: None,
                 held: u64::MAX,
             };
             let dictionary = block.dictionary()?;

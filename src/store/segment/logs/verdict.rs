@@ -49,14 +49,24 @@ impl Verdicts {
         let owner: Arc<dyn Any + Send + Sync> = block.loaded.clone();
         let of = filter.shapes(key, &owner, dictionary.shapes.len());
         let service = block.service();
+        let ruled_out = block.ruled_out.as_ref().filter(|_| !filter.everything);
+        let mut documents = None;
+        let mut is_ruled_out = |shape: u32| {
+            ruled_out.is_some_and(|out| {
+                let known = documents.get_or_insert_with(|| block.documents(dictionary, out));
+                out.has_document(known, shape as usize)
+            })
+        };
         for (shape, _) in &facts.shapes {
             let Some(known) = of.get(*shape as usize) else {
                 verdicts.counts[Verdict::Ask as usize] += 1;
                 continue;
             };
             if known.get() == Verdict::Unknown {
-                let shape = &dictionary.shapes[*shape as usize];
+                let number = *shape;
+                let shape = &dictionary.shapes[number as usize];
                 known.set(match kind(shape, dictionary, service, block.held) {
+                    Some(_) if is_ruled_out(number) => Verdict::No,
                     Some(kind) => filter.decide(&kind),
                     None if filter.everything => Verdict::Yes,
                     None => Verdict::Ask,
