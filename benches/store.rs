@@ -107,6 +107,13 @@ fn logs_substring(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(sample_count = 10)]
+fn logs_substring_sifted(bencher: Bencher<'_, '_>) {
+    let beds = &CORPUS.beds;
+    assert_eq!(beds.logs_sift("refused"), beds.logs_search("refused"));
+    run(bencher, beds.records().0, || beds.logs_sift("refused"));
+}
+
+#[divan::bench(sample_count = 10)]
 fn spans_decode(bencher: Bencher<'_, '_>) {
     let bodies = &CORPUS.traces;
     let decode = || bodies.iter().filter_map(|body| otlp_traces(body)).sum();

@@ -80,6 +80,11 @@ impl Beds {
         self.logs.search(text)
     }
 
+    /// The same records, found as searches do.
+    pub fn logs_sift(&self, text: &str) -> usize {
+        self.logs.sift(text)
+    }
+
     /// As [`Beds::logs_seal`].
     pub fn spans_seal(&self) -> usize {
         self.spans.seal()

@@ -20,7 +20,7 @@ pub(crate) enum User {
     Keeper,
     /// Rows, counts and answers of running queries.
     Queries,
-    /// Directories and dictionaries of segments, kept between queries.
+    /// Directories and dictionaries of segments and the index over templates, kept between queries.
     Directories,
     /// Waterfalls of traces that were looked at last.
     Layouts,

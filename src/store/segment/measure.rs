@@ -8,10 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::chunk::Request;
-use crate::model::{LogChunk, ProjectId, SpanChunk, TimeRange, Timestamp};
+use crate::model::{LogChunk, LogView, ProjectId, SpanChunk, TimeRange, Timestamp};
 use crate::store::disk::Disk;
 use crate::store::partition::{Partition, RetentionClass, Span};
-use crate::store::{LogColumns, LogPrune, SpanColumns, SpanPrune, StoreError};
+use crate::store::{
+    BodyKind, Decider, LogColumns, LogFilter, LogKind, LogPrune, Sieve, SpanColumns, SpanPrune,
+    StoreError,
+};
 
 use super::{
     Format, Logs, Sealed, Segment, SegmentFacts, Spans, merge, recode_logs, recode_spans,
@@ -280,6 +283,36 @@ impl Bed<Logs> {
         for block in self.recoded.blocks(TimeRange::ALL, &any).expect("whole") {
             let read = block.for_each(LogColumns::BODY, &mut |log| {
                 n += usize::from(log.body.as_str().is_some_and(|body| body.contains(text)));
+                ControlFlow::Continue(())
+            });
+            read.expect("whole");
+        }
+        n
+    }
+
+    /// The same records, sifted by distinct variables and templates before a text is put together.
+    pub(crate) fn sift(&self, text: &str) -> usize {
+        let mut n = 0;
+        let has = |log: &LogView<'_>| log.body.as_str().is_some_and(|body| body.contains(text));
+        let decide = |kind: &LogKind<'_>| match kind.body {
+            BodyKind::Text(template) if template.text().contains(text) => Some(true),
+            BodyKind::Text(template) if !template.has_variables() => Some(false),
+            BodyKind::Empty => Some(false),
+            BodyKind::Text(_) | BodyKind::Open => None,
+        };
+        let filter = LogFilter {
+            open: &|_| true,
+            decider: &Decider::new(&decide),
+            matches: &has,
+            columns: LogColumns::BODY,
+            everything: false,
+            sieve: Some(Sieve::Text(text)),
+            only_asked: false,
+        };
+        let any = LogPrune::default();
+        for block in self.recoded.blocks(TimeRange::ALL, &any).expect("whole") {
+            let read = block.matching(&filter, LogColumns::NONE, &mut |_, _| {
+                n += 1;
                 ControlFlow::Continue(())
             });
             read.expect("whole");
