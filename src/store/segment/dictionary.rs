@@ -129,7 +129,7 @@ pub(crate) fn put_list<'a>(encoder: &mut Encoder, entries: impl Iterator<Item = 
         pieces.push(Piece::since(&arena, start).0);
     }
     ints::put(encoder, &[pieces.len() as u64]);
-    strings::put(encoder, &arena, &pieces);
+    strings::put(encoder, &arena, &pieces, |_| {});
 }
 
 /// The inverse of [`put_list`].

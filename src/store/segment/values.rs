@@ -104,12 +104,23 @@ impl ValueRows {
 
     /// Writes the columns of a block.
     pub(crate) fn put(&self, layout: &Layout, encoder: &mut Encoder) {
+        self.put_telling(layout, encoder, |_| {});
+    }
+
+    /// As [`ValueRows::put`]. Calls `each_text` with every text that occurs, with some more than once.
+    pub(crate) fn put_telling(
+        &self,
+        layout: &Layout,
+        encoder: &mut Encoder,
+        mut each_text: impl FnMut(&[u8]),
+    ) {
         let values_of = |row: usize| &self.values[self.starts[row] as usize..];
         layout.each_column(values_of, |(_, kind), values| match kind {
             Kind::Empty => {}
             Kind::Bool | Kind::Int | Kind::Double => ints::put(encoder, values),
-            Kind::Str | Kind::Bytes | Kind::Array | Kind::Map => {
-                strings::put(encoder, &self.arena, values);
+            Kind::Str => strings::put(encoder, &self.arena, values, &mut each_text),
+            Kind::Bytes | Kind::Array | Kind::Map => {
+                strings::put(encoder, &self.arena, values, |_| {});
             }
         });
     }

@@ -32,12 +32,19 @@ impl Piece {
     }
 }
 
-/// Writes a column of pieces of `arena`; the number of values is not written.
-pub(crate) fn put(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
+/// Writes a column of pieces of `arena`; the number of values is not written. Calls `each_distinct`
+/// with every string that occurs, with some of them more than once.
+pub(crate) fn put(
+    encoder: &mut Encoder,
+    arena: &[u8],
+    pieces: &[u64],
+    mut each_distinct: impl FnMut(&[u8]),
+) {
     let get = |piece: u64| Piece(piece).get(arena);
     if let Some(&first) = pieces.first()
         && pieces.iter().all(|piece| get(*piece) == get(first))
     {
+        each_distinct(get(first));
         put_const(encoder, get(first));
         return;
     }
@@ -46,6 +53,12 @@ pub(crate) fn put(encoder: &mut Encoder, arena: &[u8], pieces: &[u64]) {
         |row| xxh3_64(get(pieces[row])),
         |a, b| get(pieces[a]) == get(pieces[b]),
     );
+    if repeats {
+        let firsts = encoder.index.firsts();
+        firsts.for_each(|row| each_distinct(get(pieces[row])));
+    } else {
+        pieces.iter().for_each(|piece| each_distinct(get(*piece)));
+    }
     put_rows(encoder, pieces, repeats, get);
 }
 

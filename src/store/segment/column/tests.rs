@@ -27,7 +27,7 @@ fn strings_round_trip(columns: &[Vec<Vec<u8>>]) -> usize {
             arena.extend_from_slice(text);
             pieces.push(Piece::since(&arena, start).0);
         }
-        strings::put(&mut encoder, &arena, &pieces);
+        strings::put(&mut encoder, &arena, &pieces, |_| {});
     }
     let family = encoder.finish(&mut stored);
     let unpacked = family.unpack(&stored).expect("just written");

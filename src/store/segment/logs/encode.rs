@@ -1,6 +1,7 @@
 //! Writing log segments, block after block.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::io::{self, Write};
 
 use memchr::memmem;
@@ -21,6 +22,7 @@ use super::super::tokens::{self, Token};
 use super::super::values::{Groups, Layout, Slot, ValueRows};
 use super::super::{Format, Grade};
 use super::facts::{LogBlockFacts, Steps};
+use super::miner::{AsIs, Split};
 use super::shape::{self, Kept, LogShape, Template};
 use super::template::{self, Variable};
 use super::words::Words;
@@ -43,6 +45,9 @@ pub(super) struct GroupNumbers {
     pub(super) service: u32,
 }
 
+/// Where the dictionary has the templates met before, by their names.
+type TemplateTexts = HashMap<u64, u32, BuildHasherDefault<AsIs>>;
+
 /// Writes one segment of one part. Records come block by block: by service, then by place in time.
 #[derive(Debug)]
 pub(super) struct LogWriter {
@@ -54,6 +59,7 @@ pub(super) struct LogWriter {
     services: Interner,
     traces: HashMap<TraceId, u32>,
     trace_ids: Vec<u8>,
+    templates: TemplateTexts,
     tokens: Vec<Token>,
     encoder: Encoder,
     block: OpenBlock,
@@ -105,6 +111,7 @@ impl LogWriter {
             services: Interner::default(),
             traces: numbers.map(|(id, number)| (*id, number)).collect(),
             trace_ids: traces.iter().flat_map(|id| id.0).collect(),
+            templates: TemplateTexts::default(),
             tokens: Vec::new(),
             encoder: Encoder::new(grade),
             block: OpenBlock::default(),
@@ -138,13 +145,13 @@ impl LogWriter {
         }
     }
 
-    /// Adds a record; `group` numbers its resource and scope, `variables` are those of its body when
-    /// that is to be kept as a template.
+    /// Adds a record; `group` numbers its resource and scope, `split` is its body when that is to be
+    /// kept with its template.
     pub(super) fn push(
         &mut self,
         log: &LogView<'_>,
         group: GroupNumbers,
-        variables: Option<&[Variable]>,
+        split: Option<Split<'_>>,
     ) {
         let block = &self.block;
         let full = block.shapes.len() >= BLOCK_ROWS_MAX || block.n_bytes() >= BLOCK_BYTES_MAX;
@@ -154,8 +161,13 @@ impl LogWriter {
         let trace = log.trace_id.map_or(0, |id| self.trace(id));
         self.block.service = group.service;
         self.block.push_row(log, group, u64::from(trace));
-        self.block
-            .push_values(&mut self.dictionary, log, group.scope, variables);
+        self.block.push_values(
+            &mut self.dictionary,
+            log,
+            group.scope,
+            split,
+            &mut self.templates,
+        );
     }
 
     /// The number of a trace id.
@@ -182,7 +194,6 @@ impl LogWriter {
             ..SegmentFacts::default()
         });
         let number = self.directory.blocks.len() as u32;
-        block.add_tokens(number, &self.trace_ids, &mut self.tokens);
         self.directory.blocks.push(Block {
             part: 0,
             offset,
@@ -197,6 +208,7 @@ impl LogWriter {
             &mut self.out,
             &mut self.directory,
         );
+        block.add_tokens(number, &self.trace_ids, &mut self.tokens);
         block.clear();
     }
 
@@ -262,9 +274,10 @@ impl OpenBlock {
         dictionary: &mut DictionaryBuilder<LogShape>,
         log: &LogView<'_>,
         scope: u32,
-        variables: Option<&[Variable]>,
+        split: Option<Split<'_>>,
+        known: &mut TemplateTexts,
     ) {
-        let template = variables.and_then(|variables| self.template(dictionary, log, variables));
+        let template = split.and_then(|split| self.template(dictionary, log, split, known));
         let key = &mut self.scratch.key;
         let (shape, kept) = shape::intern(dictionary, key, scope, log, template);
         self.shapes.push(shape);
@@ -274,7 +287,8 @@ impl OpenBlock {
                 return self.push_raw(log);
             }
             (Kept::Template, ValueRef::Str(text)) => {
-                self.push_variables(text.as_bytes(), variables.unwrap_or_default(), log);
+                let variables = split.map_or(&[][..], |split| split.variables);
+                self.push_variables(text.as_bytes(), variables, log);
             }
             (Kept::Columns, ValueRef::Str(text)) => {
                 self.words.add(text.as_bytes());
@@ -292,19 +306,29 @@ impl OpenBlock {
         }
     }
 
-    /// The template of a text with these variables; `None` when the dictionary has no room for it.
+    /// The template of a split text; `None` when the dictionary has no room for it.
     fn template(
         &mut self,
         dictionary: &mut DictionaryBuilder<LogShape>,
         log: &LogView<'_>,
-        variables: &[Variable],
+        Split { name, variables }: Split<'_>,
+        known: &mut TemplateTexts,
     ) -> Option<Template> {
-        let text = log.body.as_str()?;
-        let template = &mut self.scratch.template;
-        template.clear();
-        template::put_template(template, text.as_bytes(), variables);
+        let text = log.body.as_str()?.as_bytes();
+        let is_its = |number: &u32| template::is_of(dictionary.text_of(*number), text, variables);
+        let number = match known.get(&name).copied().filter(is_its) {
+            Some(number) => number,
+            None => {
+                let template = &mut self.scratch.template;
+                template.clear();
+                template::put_template(template, text, variables);
+                let number = dictionary.template(template)?;
+                known.insert(name, number);
+                number
+            }
+        };
         Some(Template {
-            text: dictionary.template(template)?,
+            text: number,
             n_variables: variables.len() as u32,
         })
     }
@@ -327,10 +351,7 @@ impl OpenBlock {
             let value = match (value.len(), log.trace_id, log.span_id) {
                 (32, Some(id), _) if is_hex_of(value, &id.0) => OWN_TRACE_VARIABLE.as_bytes(),
                 (16, _, Some(id)) if is_hex_of(value, &id.0) => OWN_SPAN_VARIABLE.as_bytes(),
-                _ => {
-                    self.words.add(value);
-                    value
-                }
+                _ => value,
             };
             self.bodies.push_bytes(value);
         }
@@ -397,8 +418,9 @@ impl OpenBlock {
         tokens.extend(self.words.hashes().map(|hash| Token { hash, block }));
     }
 
+    /// Adds the words of variables on the way: of each column only what is not repeated.
     fn write(
-        &self,
+        &mut self,
         dictionary: &DictionaryBuilder<LogShape>,
         encoder: &mut Encoder,
         out: &mut Vec<u8>,
@@ -423,7 +445,9 @@ impl OpenBlock {
         let bodies = Layout::by_rows(&groups, |shape, n_rows| {
             dictionary.shapes()[shape as usize].body_slots(n_rows)
         });
-        self.bodies.put(&bodies, encoder);
+        let words = &mut self.words;
+        self.bodies
+            .put_telling(&bodies, encoder, |variable| words.add(variable));
         finish(encoder);
         let attributes = layout(LogShape::attribute_slots);
         self.attributes.put(&attributes, encoder);

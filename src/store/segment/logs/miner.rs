@@ -76,6 +76,20 @@ impl Census {
     }
 }
 
+/// A text to be kept with its template.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Split<'m> {
+    /// What [`Census::name`] gave: tells templates apart, but proves nothing.
+    pub(super) name: u64,
+    pub(super) variables: &'m [Variable],
+}
+
+impl Split<'_> {
+    pub(super) fn id(&self) -> TemplateId {
+        TemplateId(self.name.max(1))
+    }
+}
+
 /// The split texts of a head, in the order they were added.
 #[derive(Debug, Default)]
 pub(super) struct Miner {
@@ -109,22 +123,19 @@ impl Miner {
         self.census.choose();
     }
 
-    /// The template of a text by its number, if it was split.
-    pub(super) fn template(&self, number: usize) -> Option<TemplateId> {
-        self.texts[number].hash.map(|hash| TemplateId(hash.max(1)))
-    }
-
-    /// The variables of a text by its number, if its template was chosen.
-    pub(super) fn variables(&self, number: usize) -> Option<&[Variable]> {
+    /// How a text by its number is split, if its template was chosen.
+    pub(super) fn split(&self, number: usize) -> Option<Split<'_>> {
         let text = self.texts[number];
-        let chosen = self.census.has(text.hash?);
+        let name = text.hash.filter(|name| self.census.has(*name))?;
         let next = self.texts.get(number + 1).map(|next| next.first as usize);
         let end = next.unwrap_or(self.variables.len());
-        chosen.then(|| &self.variables[text.first as usize..end])
+        let variables = &self.variables[text.first as usize..end];
+        Some(Split { name, variables })
     }
 }
 
-/// For keys that are hashes already.
+/// For keys that are hashes already. Tables compare the upper seven bits first, and hashes of tokens
+/// have none there: without the factor every lookup compared with whole groups of keys.
 #[derive(Debug, Default)]
 pub(super) struct AsIs(u64);
 
@@ -138,7 +149,7 @@ impl Hasher for AsIs {
     }
 
     fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+        self.0 = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 

@@ -9,12 +9,11 @@ use crate::model::otlp::{self, GroupView, Scratch};
 use crate::model::{
     LogView, ProjectId, ResourceView, ScopeView, TimeRange, Timestamp, TraceId, write,
 };
-use crate::store::templates::TemplateId;
 use crate::store::{LogColumns, LogPrune, StoreError};
 
 use super::super::{Footprint, Grade, Pause, SegmentFacts};
 use super::encode::{GroupNumbers, LogWriter};
-use super::miner::Census;
+use super::miner::{Census, Split};
 use super::seal::Allows;
 use super::template;
 use super::{BLOCK_ROWS_MAX, LogBlock, LogSegment};
@@ -238,14 +237,15 @@ impl Copier<'_> {
             variables.clear();
             let text = log.body.as_str().map(str::as_bytes);
             let split = text.filter(|text| template::split(text, &mut variables));
-            let name = split.map(|text| self.census.name(text, &variables));
-            let allows = |name: u64| {
-                let id = TemplateId(name.max(1));
-                self.allows.is_none_or(|allows| allows(service, id))
+            let split = split.map(|text| Split {
+                name: self.census.name(text, &variables),
+                variables: &variables,
+            });
+            let allows = |split: &Split<'_>| {
+                self.census.has(split.name)
+                    && self.allows.is_none_or(|allows| allows(service, split.id()))
             };
-            let chosen = name.is_some_and(|name| self.census.has(name) && allows(name));
-            self.writer
-                .push(&log, row.group, chosen.then_some(&variables[..]));
+            self.writer.push(&log, row.group, split.filter(allows));
         }
         if next.is_none() || too_much {
             // What comes may be earlier, or of another service.

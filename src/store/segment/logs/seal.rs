@@ -11,8 +11,7 @@ use crate::store::templates::TemplateId;
 use super::super::interner::Interner;
 use super::super::{Grade, Sealed, raw_bytes};
 use super::encode::{GroupNumbers, LogWriter};
-use super::miner::Miner;
-use super::template::Variable;
+use super::miner::{Miner, Split};
 
 /// Why decoding a head's record again cannot fail.
 const PARSED: &str = "LogChunk::parse has read every record of the chunk";
@@ -103,12 +102,8 @@ impl Texts {
         Texts { miner, starts }
     }
 
-    fn variables(&self, chunk: usize, entry: u32) -> Option<&[Variable]> {
-        self.miner.variables(self.starts[chunk] + entry as usize)
-    }
-
-    fn template(&self, chunk: usize, entry: u32) -> Option<TemplateId> {
-        self.miner.template(self.starts[chunk] + entry as usize)
+    fn of(&self, chunk: usize, entry: u32) -> Option<Split<'_>> {
+        self.miner.split(self.starts[chunk] + entry as usize)
     }
 }
 
@@ -135,13 +130,10 @@ fn seal_partition(
             writer.group(chunk.request.project, &view.resource, &view.scope)
         });
         let log = chunk.view(entry, groups, &mut scratch).expect(PARSED);
-        let mut variables = texts.variables(at, row.entry);
-        if let (Some(allows), Some(_)) = (allows, variables) {
-            let template = texts.template(at, row.entry);
-            let fits = template.is_some_and(|id| allows(log.resource.service(), id));
-            variables = variables.filter(|_| fits);
-        }
-        writer.push(&log, group, variables);
+        let allowed = |split: &Split<'_>| {
+            allows.is_none_or(|allows| allows(log.resource.service(), split.id()))
+        };
+        writer.push(&log, group, texts.of(at, row.entry).filter(allowed));
         rows_of[at] += 1;
     }
     let (bytes, facts) = writer.finish(raw_bytes(chunks, &rows_of));

@@ -80,6 +80,21 @@ pub(super) fn put_template(out: &mut Vec<u8>, text: &[u8], variables: &[Variable
     out.extend_from_slice(&text[done..]);
 }
 
+/// Whether a text with these variables has this template.
+pub(super) fn is_of(mut template: &[u8], text: &[u8], variables: &[Variable]) -> bool {
+    let mut done = 0;
+    for variable in variables {
+        let literal = &text[done..usize::from(variable.start)];
+        let rest = template.strip_prefix(literal).and_then(|t| t.split_first());
+        match rest {
+            Some((marker, rest)) if *marker == variable.marker() => template = rest,
+            _ => return false,
+        }
+        done = variable.end();
+    }
+    template == &text[done..]
+}
+
 /// Writes the template of a text to `out`; false when it is not to be split.
 pub(crate) fn template_of(text: &str, out: &mut Vec<u8>) -> bool {
     let mut variables = Vec::new();
@@ -120,7 +135,18 @@ fn is_object(text: &[u8]) -> bool {
 /// Letters, digits and `_`, and every byte of a character beyond ASCII.
 #[inline]
 fn in_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+    static IN_TOKEN: [bool; 256] = {
+        let (mut in_token, mut byte) = ([false; 256], 0u8);
+        loop {
+            in_token[byte as usize] =
+                byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+            if byte == u8::MAX {
+                break in_token;
+            }
+            byte += 1;
+        }
+    };
+    IN_TOKEN[usize::from(byte)]
 }
 
 /// Strings that are values, and the tokens with digits outside of strings. False when strings and
@@ -301,6 +327,13 @@ mod tests {
             prop_assert!(split(text.as_bytes(), &mut variables));
             let mut out = Vec::new();
             put_template(&mut out, text.as_bytes(), &variables);
+            prop_assert!(is_of(&out, text.as_bytes(), &variables));
+            for at in 0..out.len() {
+                let mut other = out.clone();
+                other[at] ^= 3;
+                prop_assert!(!is_of(&other, text.as_bytes(), &variables));
+                prop_assert!(!is_of(&out[..at], text.as_bytes(), &variables));
+            }
             let out = String::from_utf8(out).expect("variables are whole characters");
             prop_assert_eq!(Template::new(&out).n_variables(), variables.len());
             let mut again = String::new();

@@ -47,13 +47,58 @@ impl Word {
 /// The hash of a word in lower case. Not kept: words beyond ASCII, and those of 16 hexadecimal digits,
 /// since a record's own span id in its text is in no table.
 fn hash(token: &[u8]) -> Option<u64> {
-    let has_digit = token.iter().any(u8::is_ascii_digit);
-    let least = if has_digit { DIGITS_MIN } else { LETTERS_MIN };
-    if !(least..=WORD_BYTES_MAX).contains(&token.len()) || !token.is_ascii() {
+    let kinds = token.iter().map(|byte| KINDS[usize::from(*byte)]);
+    let (any, all) = kinds.fold((0, u8::MAX), |(any, all), kind| (any | kind, all & kind));
+    hash_of(token, any, all)
+}
+
+/// Bits of what the bytes of words are; 0: no part of one.
+const WORD: u8 = 1;
+const DIGIT: u8 = 2;
+const HEX: u8 = 4;
+const UPPER: u8 = 8;
+const BEYOND_ASCII: u8 = 16;
+
+static KINDS: [u8; 256] = {
+    let (mut kinds, mut byte) = ([0; 256], 0u8);
+    loop {
+        let bits = [
+            (byte.is_ascii_alphanumeric() || byte == b'_', WORD),
+            (byte.is_ascii_digit(), DIGIT),
+            (byte.is_ascii_hexdigit(), HEX),
+            (byte.is_ascii_uppercase(), UPPER),
+            (!byte.is_ascii(), BEYOND_ASCII),
+        ];
+        let mut i = 0;
+        while i < bits.len() {
+            if bits[i].0 {
+                kinds[byte as usize] |= bits[i].1;
+            }
+            i += 1;
+        }
+        if byte == u8::MAX {
+            break kinds;
+        }
+        byte += 1;
+    }
+};
+
+/// As [`hash`], of a word whose bytes have `any` and `all` of these kinds.
+#[inline]
+fn hash_of(token: &[u8], any: u8, all: u8) -> Option<u64> {
+    let least = if any & DIGIT != 0 {
+        DIGITS_MIN
+    } else {
+        LETTERS_MIN
+    };
+    if !(least..=WORD_BYTES_MAX).contains(&token.len()) || any & BEYOND_ASCII != 0 {
         return None;
     }
-    if token.len() == 16 && token.iter().all(u8::is_ascii_hexdigit) {
+    if token.len() == 16 && all & HEX != 0 {
         return None;
+    }
+    if any & UPPER == 0 {
+        return Some(tokens::hash(token));
     }
     let mut lower = [0; WORD_BYTES_MAX];
     let lower = &mut lower[..token.len()];
@@ -71,13 +116,22 @@ pub(crate) struct Words {
 impl Words {
     /// Adds the words of a text.
     pub(super) fn add(&mut self, text: &[u8]) {
-        let in_token = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80;
-        for run in text.split(|byte| !in_token(byte)) {
-            if run.len() < LETTERS_MIN {
-                continue;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (mut any, mut all, mut end) = (0, u8::MAX, 0);
+            while let Some(byte) = rest.get(end)
+                && KINDS[usize::from(*byte)] != 0
+            {
+                any |= KINDS[usize::from(*byte)];
+                all &= KINDS[usize::from(*byte)];
+                end += 1;
             }
-            if run.is_ascii() {
-                self.hashes.extend(hash(run));
+            let run = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if any & BEYOND_ASCII == 0 {
+                if let Some(hash) = hash_of(run, any, all) {
+                    self.hashes.insert(hash);
+                }
                 continue;
             }
             // Characters beyond ASCII are parts of words or stand between them.
@@ -105,5 +159,26 @@ impl Words {
 
     pub(super) fn clear(&mut self) {
         self.hashes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_of_a_text_are_those_that_it_is_asked_for(
+            text in "([a-fF0-9_]{1,18}|[ .\\-:]|\\PC){0,12}",
+        ) {
+            let mut words = Words::default();
+            words.add(text.as_bytes());
+            let found: HashSet<u64> = words.hashes().collect();
+            let asked = text.split(|c: char| c != '_' && !c.is_alphanumeric());
+            let asked = asked.filter_map(|word| hash(word.to_ascii_lowercase().as_bytes()));
+            prop_assert_eq!(found, asked.collect::<HashSet<u64>>());
+        }
     }
 }
