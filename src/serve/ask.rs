@@ -1,6 +1,7 @@
 //! From handlers to the query engine and back: queries are synchronous and use a core each, so they
-//! run on blocking threads, at most one per core, and end when their client goes away.
+//! run on threads of their own, at most one per core, and end when their client goes away.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::error::Failure;
+use super::niced::NicedThreads;
 use super::state::App;
 use crate::observe::{Metric, Metrics};
 use crate::query::{Control, Engine, QueryError};
@@ -18,18 +20,24 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Cores and memory for queries.
 pub(crate) struct QuerySlots {
     slots: Arc<Semaphore>,
+    /// One for each slot.
+    threads: NicedThreads,
     /// What one query may hold, in bytes.
     memory_each: u64,
 }
 
 impl QuerySlots {
     /// One query per core, which share `memory_bytes`.
-    pub(crate) fn new(cores: usize, memory_bytes: u64) -> QuerySlots {
+    ///
+    /// # Errors
+    /// Their threads cannot be started.
+    pub(crate) fn new(cores: usize, memory_bytes: u64) -> io::Result<QuerySlots> {
         let cores = cores.max(1);
-        QuerySlots {
+        Ok(QuerySlots {
             slots: Arc::new(Semaphore::new(cores)),
+            threads: NicedThreads::start(cores)?,
             memory_each: memory_bytes / cores as u64,
-        }
+        })
     }
 }
 
@@ -50,7 +58,7 @@ impl Drop for Running {
 }
 
 impl App {
-    /// Runs `work` with a fresh [`Control`] on a blocking thread. `what` is listed as the running
+    /// Runs `work` with a fresh [`Control`] on a thread of queries. `what` is listed as the running
     /// query. Dropping the future, as a disconnect does, cancels the query at its next block.
     pub(crate) async fn ask<T, F>(&self, what: &str, work: F) -> Result<T, Failure>
     where
@@ -80,14 +88,14 @@ impl App {
         };
         let (engine, control) = (self.engine.clone(), listed.control());
         let running = Running::new(&self.metrics);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.query_slots.threads.run(move || {
             // The core is free again when the work ends, not when the client goes away.
             let (_slot, _running) = (slot, running);
             work(&engine, &control)
         });
         let answer = work
             .await
-            .map_err(|e| Failure::internal("query ended early", &e))?;
+            .ok_or_else(|| Failure::internal("query ended early", &"it panicked"))?;
         drop(listed);
         answer.map_err(Failure::from)
     }

@@ -11,6 +11,7 @@ pub(crate) mod frame;
 mod health;
 pub(crate) mod listen;
 mod login;
+mod niced;
 mod page;
 mod page_url;
 mod pages;
