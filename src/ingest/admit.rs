@@ -1,10 +1,13 @@
 //! Admission of one request: masks secrets, checks every record, indexes it. A clean request is
 //! decoded once and not copied; anything else takes the slow path of [`super::rewrite`].
 
+use std::sync::Arc;
+
 use super::limits::Limits;
 use super::redact::{self, Masked, Redact};
 use super::rewrite::{self, Rewritten, Rules};
 use super::schema::{RESOURCE, SCOPE};
+use super::spare::Spare;
 use crate::model::chunk::Request;
 use crate::model::wire::WireError;
 use crate::model::{LogChunk, ProjectId, ResourceView, ScopeView, Signal, SpanChunk, Timestamp};
@@ -65,10 +68,10 @@ pub(super) struct Dirty {
     masked: Masked,
 }
 
-/// Masks and indexes a request.
-pub(super) fn look(mut bytes: Vec<u8>, terms: Terms<'_>) -> Look {
+/// Masks and indexes a request; its buffer goes to `spare` in the end.
+pub(super) fn look(mut bytes: Vec<u8>, terms: Terms<'_>, spare: &Arc<Spare>) -> Look {
     let masked = redact::redact(&mut bytes, terms.signal, terms.redact);
-    let bytes = bytes::Bytes::from(bytes);
+    let bytes = spare.lend(bytes);
     let (newest, clean) = index(bytes.clone(), terms);
     match clean {
         Some(chunk) => Look::Clean(Admitted {
@@ -116,7 +119,7 @@ impl Dirty {
 /// As [`Dirty::rewrite`].
 #[cfg(any(test, feature = "internals"))]
 pub(super) fn admit(bytes: Vec<u8>, terms: Terms<'_>) -> Result<Admitted, WireError> {
-    match look(bytes, terms) {
+    match look(bytes, terms, &Spare::new(0)) {
         Look::Clean(admitted) => Ok(admitted),
         Look::Dirty(dirty) => dirty.rewrite(terms),
     }

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Refusal;
+use super::spare::Spare;
 
 /// How long one request may wait for memory, all its waits together: with the queue behind it, what is
 /// accepted under overload is answered within about a second (reliability.md O1, O2).
@@ -17,11 +18,17 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 /// Told to senders that got none.
 const RETRY_AFTER_S: u32 = 2;
 
+/// Of the door's share, one part in so many is for buffers that wait for the next request, and at most
+/// so many bytes.
+const SPARE_PART: usize = 4;
+const SPARE_BYTES_MAX: usize = 16 << 20;
+
 /// The whole budget.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     bytes: Arc<Semaphore>,
     total: usize,
+    spare: Arc<Spare>,
 }
 
 /// Bytes of the budget, given back when it and all that it is [`Kept`] for are dropped.
@@ -45,12 +52,29 @@ impl Kept {
 }
 
 impl Budget {
+    /// Of so many bytes, without spare buffers.
+    #[cfg(test)]
     pub(crate) fn new(bytes: usize) -> Budget {
+        Budget::with_spare(bytes, Spare::new(0))
+    }
+
+    /// Of the door's share of the memory.
+    pub(super) fn of_share(bytes: usize) -> Budget {
+        let spare = (bytes / SPARE_PART).min(SPARE_BYTES_MAX);
+        Budget::with_spare(bytes - spare, Spare::new(spare))
+    }
+
+    fn with_spare(bytes: usize, spare: Arc<Spare>) -> Budget {
         let total = bytes.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Budget {
             bytes: Arc::new(Semaphore::new(total)),
             total,
+            spare,
         }
+    }
+
+    pub(super) fn spare(&self) -> &Arc<Spare> {
+        &self.spare
     }
 
     pub(crate) const fn total(&self) -> usize {
@@ -113,6 +137,30 @@ impl Permit {
         Ok(())
     }
 
+    /// An empty buffer with room for `bytes`, which have been asked for. What room it has beyond them
+    /// is asked for too.
+    pub(crate) fn buffer(&mut self, bytes: usize) -> Vec<u8> {
+        let Some(buffer) = self.budget.spare.take(bytes) else {
+            return Vec::with_capacity(bytes);
+        };
+        let surplus = u32::try_from(buffer.capacity() - bytes).unwrap_or(u32::MAX);
+        match self.budget.bytes.clone().try_acquire_many_owned(surplus) {
+            Ok(more) => {
+                self.held.lock().merge(more);
+                buffer
+            }
+            Err(_) => {
+                drop(buffer);
+                Vec::with_capacity(bytes)
+            }
+        }
+    }
+
+    /// A buffer that is of no use any more, for another request.
+    pub(crate) fn give_back(&self, buffer: Vec<u8>) {
+        self.budget.spare.put(buffer);
+    }
+
     /// Gives back all but `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let mut held = self.held.lock();
@@ -143,6 +191,25 @@ mod tests {
         let second = budget.reserve(30).await.expect("given back");
         drop((first, second));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_used_buffer_counts_with_all_its_room() {
+        const SIZE: usize = 1 << 20;
+        let budget = Budget::of_share(8 * SIZE);
+        assert_eq!((budget.total(), budget.spare().bytes()), (6 * SIZE, 0));
+        let mut permit = budget.reserve(SIZE).await.expect("free");
+        let buffer = permit.buffer(SIZE);
+        permit.give_back(buffer);
+        permit.shrink(SIZE - 10);
+        let buffer = permit.buffer(SIZE - 10);
+        assert_eq!((buffer.capacity(), permit.bytes()), (SIZE, SIZE));
+        permit.give_back(buffer);
+        permit.shrink(SIZE - 10);
+        let _rest = budget.reserve(5 * SIZE + 5).await.expect("free");
+        let buffer = permit.buffer(SIZE - 10);
+        assert_eq!(buffer.capacity(), SIZE - 10, "no room for more");
+        assert_eq!(permit.bytes(), SIZE - 10);
     }
 
     #[tokio::test(start_paused = true)]

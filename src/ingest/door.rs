@@ -92,11 +92,13 @@ impl Door {
         sources: Arc<Sources>,
     ) -> std::io::Result<(Door, WriterThread)> {
         let (queue, items) = sync_channel(QUEUE_REQUESTS_MAX);
+        let budget = Budget::of_share(config.budget_bytes);
         let work = Loop {
             writer,
             window: Window::new(config.dedup_window_ns, keys),
             durability: config.durability,
             ticked: clock.now(),
+            spare: budget.spare().clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
             sources: sources.clone(),
@@ -104,7 +106,6 @@ impl Door {
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || work.run(&items))?;
-        let budget = Budget::new(config.budget_bytes);
         metrics.set(Metric::BudgetBytes, &[], budget.total() as f64);
         let shared = Shared {
             // A request is held compressed and decompressed at once: two of them must fit.
@@ -144,6 +145,11 @@ impl Door {
     /// Bytes of the budget in use, for `/metrics` and tests.
     pub(crate) fn budget_used(&self) -> usize {
         self.shared.budget.used()
+    }
+
+    /// Bytes of the door's share in use: those of the budget, and buffers that wait for a request.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.shared.budget.used() + self.shared.budget.spare().bytes()
     }
 
     /// Takes memory for a request before its bytes are read.
@@ -256,7 +262,8 @@ impl Door {
             project,
             received,
         };
-        let look = move |terms: Terms<'_>| admit::look(bytes, terms);
+        let spare = self.shared.budget.spare().clone();
+        let look = move |terms: Terms<'_>| admit::look(bytes, terms, &spare);
         let admitted = match self.offload_on(permit, whose, len, look).await {
             Look::Clean(admitted) => admitted,
             Look::Dirty(dirty) => {

@@ -12,6 +12,7 @@ use super::budget::Budget;
 use super::dedup::Window;
 use super::report::Report;
 use super::rewrite::Rewritten;
+use super::spare::Spare;
 use super::writer::{Item, Loop, Stored, Waiting};
 use super::*;
 use crate::model::Timestamp;
@@ -164,6 +165,7 @@ fn senders_that_wait_together_share_one_sync() {
         durability: Durability::Sync,
         clock: clock(),
         ticked: Timestamp(START.0),
+        spare: Spare::new(0),
         metrics: Arc::default(),
         sources: Arc::default(),
     };

@@ -20,6 +20,7 @@ mod rewrite;
 mod schema;
 mod secrets;
 mod senders;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod writer;

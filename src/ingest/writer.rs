@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::budget::Permit;
 use super::dedup::Window;
 use super::report::Report;
+use super::spare::Spare;
 use super::{Durability, Refusal};
 use crate::model::Timestamp;
 use crate::observe::sources::Sources;
@@ -59,6 +60,7 @@ pub(super) struct Loop {
     pub(super) durability: Durability,
     pub(super) clock: Clock,
     pub(super) ticked: Timestamp,
+    pub(super) spare: Arc<Spare>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sources: Arc<Sources>,
 }
@@ -93,6 +95,7 @@ impl Loop {
             }
             if now.0.abs_diff(self.ticked.0) >= TICK.as_nanos() as u64 {
                 self.ticked = now;
+                self.spare.trim();
                 if let Err(error) = self.writer.tick(now) {
                     _ = refusal(&error);
                 }

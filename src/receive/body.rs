@@ -162,7 +162,9 @@ pub(crate) async fn collect(
                 // first bytes of a declared body is too small to count.
                 let copied = if declared < len { old } else { 0 };
                 permit.grow(wanted - old + copied).await?;
-                bytes.reserve_exact(wanted - bytes.len());
+                let mut larger = permit.buffer(wanted);
+                larger.extend_from_slice(&bytes);
+                permit.give_back(std::mem::replace(&mut bytes, larger));
                 permit.shrink(permit.bytes() - copied);
             }
             bytes.extend_from_slice(&data);
@@ -193,11 +195,13 @@ pub(crate) async fn decompress(
     let expected = declared.filter(|n| *n <= TRUSTED_RATIO * bytes.len());
     let expected = expected.unwrap_or(guess);
     permit.grow(expected).await?;
-    let mut inflated = inflate(coding, bytes, expected).await?;
+    let buffer = permit.buffer(expected);
+    let mut inflated = inflate(coding, bytes, expected, buffer).await?;
     if inflated.is_none() {
         let exact = count(coding, bytes, max).await?;
         permit.grow(exact - expected).await?;
-        inflated = inflate(coding, bytes, exact).await?;
+        let buffer = permit.buffer(exact);
+        inflated = inflate(coding, bytes, exact, buffer).await?;
     }
     let mut out = inflated.expect("its length was counted");
     trim(&mut out);
@@ -213,10 +217,14 @@ fn trim(bytes: &mut Vec<u8>) {
     }
 }
 
-/// Decompresses what has at most `size` bytes; `None`: it has more.
-async fn inflate(coding: Coding, bytes: &[u8], size: usize) -> Result<Option<Vec<u8>>, Fault> {
+/// Decompresses what has at most `size` bytes into `out`, which is empty; `None`: it has more.
+async fn inflate(
+    coding: Coding,
+    bytes: &[u8],
+    size: usize,
+    mut out: Vec<u8>,
+) -> Result<Option<Vec<u8>>, Fault> {
     let mut reader = reader(coding, bytes)?;
-    let mut out = Vec::with_capacity(size);
     loop {
         let step = STEP_BYTES.min(size - out.len());
         let read = reader.by_ref().take(step as u64).read_to_end(&mut out);

@@ -197,7 +197,7 @@ impl App {
         let budget = self.settings.memory_budget();
         let own = |user| match user {
             User::Process => 0,
-            User::Door => self.receiver.door.budget_used() as u64,
+            User::Door => self.receiver.door.memory_used() as u64,
             User::Heads => stats.signals.iter().map(|signal| signal.head_bytes).sum(),
             User::Sealing => stats.sealing_bytes,
             User::Keeper => self.store.rewriting_bytes(),
