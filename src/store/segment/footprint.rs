@@ -97,3 +97,151 @@ impl Variety {
         self.shapes.len() <= self.shapes_max && self.text_bytes <= self.text_bytes_max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::chunk::Request;
+    use crate::model::record::{LogView, ResourceView, ScopeView, SpanView};
+    use crate::model::write::RequestWriter;
+    use crate::model::{
+        LogChunk, ProjectId, Severity, SpanChunk, SpanId, Timestamp, TraceId, ValueRef,
+    };
+    use crate::store::segment::random::{Files, MIDNIGHT, day};
+    use crate::store::segment::{
+        Logs, Segment, Spans, recode_logs, recode_spans, seal_logs, seal_spans,
+    };
+
+    /// Beside what the footprint tells: the block being written and the counts of templates.
+    const ON_TOP_BYTES: u64 = 16 << 20;
+
+    const HEADS: u64 = 10;
+
+    fn request(writer: RequestWriter) -> Request {
+        Request {
+            bytes: writer.finish().into(),
+            project: ProjectId::DEFAULT,
+            received: Timestamp(MIDNIGHT + 1_000_000_000_000),
+        }
+    }
+
+    /// Records of one service whose heads overlap in time, so that as many wait as may.
+    fn logs(head: u64) -> Request {
+        let (mut writer, resource, scope) = (
+            RequestWriter::default(),
+            ResourceView::default(),
+            ScopeView::default(),
+        );
+        for n in 0..6_000 {
+            let at = Timestamp(MIDNIGHT + n * 1_000_000 + head);
+            let words = format!("order {} of customer {} ", n * 7 + head, n % 900);
+            let text = format!("{} took {n} ms", words.repeat(12));
+            writer.log(&LogView {
+                resource: &resource,
+                scope: &scope,
+                at,
+                time: at,
+                observed: at,
+                severity: Severity(9),
+                severity_text: "INFO",
+                body: ValueRef::Str(&text),
+                attributes: &[],
+                dropped_attributes: 0,
+                flags: 0,
+                trace_id: Some(TraceId(u128::from(n * HEADS + head + 1).to_be_bytes())),
+                span_id: None,
+                event_name: "",
+                lifted: Default::default(),
+            });
+        }
+        request(writer)
+    }
+
+    /// Every trace has a span in each head, so that a block of each is open.
+    fn spans(head: u64) -> Request {
+        let (mut writer, resource, scope) = (
+            RequestWriter::default(),
+            ResourceView::default(),
+            ScopeView::default(),
+        );
+        for n in 0..4_000u64 {
+            let start = MIDNIGHT + n * 1_000_000 + head;
+            writer.span(&SpanView {
+                resource: &resource,
+                scope: &scope,
+                at: Timestamp(start),
+                trace_id: TraceId(u128::from(n + 1).to_be_bytes()),
+                span_id: SpanId((n * HEADS + head + 1).to_be_bytes()),
+                parent: None,
+                trace_state: &format!("{head}-{n} {}", "state ".repeat(40)),
+                flags: 1,
+                name: "GET /orders",
+                kind: 2,
+                start: Timestamp(start),
+                end: Timestamp(start + n),
+                attributes: &[],
+                dropped_attributes: 0,
+                events: &[],
+                dropped_events: 0,
+                links: &[],
+                dropped_links: 0,
+                status_code: 0,
+                status_message: "",
+            });
+        }
+        request(writer)
+    }
+
+    #[track_caller]
+    fn check(footprint: Footprint, rewrite: impl FnOnce()) {
+        let counted = allocation_counter::measure(rewrite).bytes_max;
+        let told = footprint.bytes();
+        assert!(counted <= told + ON_TOP_BYTES, "{counted} of {told}");
+        assert!(told <= 2 * counted, "{told} for {counted}");
+    }
+
+    #[test]
+    fn rewriting_takes_what_its_footprint_tells() {
+        let files = Files::new();
+        let inputs: Vec<Segment<Logs>> = (0..HEADS)
+            .map(|head| {
+                let chunk = Arc::new(LogChunk::parse(logs(head)).expect("just written"));
+                let bytes = seal_logs(&[chunk], day).remove(0).bytes;
+                files
+                    .open(&format!("l{head}"), &bytes)
+                    .expect("just sealed")
+            })
+            .collect();
+        let told = |input: &Segment<Logs>| input.footprint().expect("just sealed");
+        let footprint = inputs
+            .iter()
+            .map(told)
+            .fold(Footprint::default(), Footprint::with);
+        check(footprint, || {
+            let out = &mut std::io::sink();
+            let done = recode_logs(&inputs, ProjectId::DEFAULT, out, None, &mut || Ok(()));
+            assert_eq!(done.expect("just sealed").rows, 6_000 * HEADS);
+        });
+        let inputs: Vec<Segment<Spans>> = (0..HEADS)
+            .map(|head| {
+                let chunk = Arc::new(SpanChunk::parse(spans(head)).expect("just written"));
+                let bytes = seal_spans(&[chunk], day).remove(0).bytes;
+                files
+                    .open(&format!("s{head}"), &bytes)
+                    .expect("just sealed")
+            })
+            .collect();
+        let told = |input: &Segment<Spans>| input.footprint().expect("just sealed");
+        let footprint = inputs
+            .iter()
+            .map(told)
+            .fold(Footprint::default(), Footprint::with);
+        check(footprint, || {
+            let out = &mut std::io::sink();
+            let done = recode_spans(&inputs, ProjectId::DEFAULT, out, &mut || Ok(()));
+            assert_eq!(done.expect("just sealed").rows, 4_000 * HEADS);
+        });
+    }
+}

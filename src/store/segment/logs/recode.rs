@@ -22,6 +22,9 @@ use super::{BLOCK_ROWS_MAX, LogBlock, LogSegment};
 /// that mostly one block waits. Past it blocks of the output overlap in time, as those of heads do.
 const WAITING_BLOCKS_MAX: u64 = 3;
 
+/// Room that nearly every encoded record has enough with.
+const RECORD_BYTES_USUAL: usize = 4 << 10;
+
 impl LogSegment {
     /// What rewriting this segment takes: one block is open at a time, but all dictionaries.
     ///
@@ -35,8 +38,8 @@ impl LogSegment {
             token_bytes: directory.token_starts.last().copied().unwrap_or_default(),
             dictionary_bytes: self.dictionary_bytes(&loaded)?,
             open_bytes: 0,
-            // What waits on is copied each time that some is written.
-            waiting_bytes: 2 * WAITING_BLOCKS_MAX * self.largest_block()?,
+            // What was read last comes on top.
+            waiting_bytes: (WAITING_BLOCKS_MAX + 1) * self.largest_block()?,
         })
     }
 
@@ -70,11 +73,15 @@ pub(crate) fn recode(
     // Stable: blocks that begin together stay in the order of arrival.
     blocks.sort_by(|a, b| (a.service(), a.first()).cmp(&(b.service(), b.first())));
     let census = census(&blocks, pause)?;
+    let waiting_max = waiting_max(inputs)?;
     let mut copier = Copier {
         writer: LogWriter::new(&trace_ids(inputs)?, Grade::Final),
         census,
-        waiting: Waiting::default(),
-        waiting_max: waiting_max(inputs)?,
+        waiting: Waiting {
+            rows: Vec::new(),
+            bytes: Vec::with_capacity(waiting_max + waiting_max / WAITING_BLOCKS_MAX as usize),
+        },
+        waiting_max,
         project,
         allows,
     };
@@ -173,12 +180,11 @@ struct Copier<'f> {
 }
 
 /// Records of one service on their way from blocks in order of their first record to order of time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     rows: Vec<Row>,
-    /// Their encoded `LogRecord`s.
+    /// Their encoded `LogRecord`s, in the order they came.
     bytes: Vec<u8>,
-    spare: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -257,7 +263,12 @@ impl Copier<'_> {
 
 impl Waiting {
     fn push(&mut self, log: &LogView<'_>, group: GroupNumbers) {
-        let start = self.bytes.len();
+        let (start, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if capacity - start < RECORD_BYTES_USUAL {
+            // A block of larger records than usual: not for twice of everything.
+            let step = capacity / 8 + RECORD_BYTES_USUAL;
+            self.bytes.reserve_exact(step);
+        }
         write::log_record(&mut self.bytes, log);
         self.rows.push(Row {
             at: log.at,
@@ -267,15 +278,16 @@ impl Waiting {
         });
     }
 
+    /// The first `n` are written. What stays moves up in place, in the order it came.
     fn forget(&mut self, n: usize) {
         self.rows.drain(..n);
-        self.spare.clear();
+        self.rows.sort_unstable_by_key(|row| row.start);
+        let mut end = 0;
         for row in &mut self.rows {
-            let start = self.spare.len();
-            let record = &self.bytes[row.start..row.start + row.len];
-            self.spare.extend_from_slice(record);
-            row.start = start;
+            self.bytes.copy_within(row.start..row.start + row.len, end);
+            row.start = end;
+            end += row.len;
         }
-        std::mem::swap(&mut self.bytes, &mut self.spare);
+        self.bytes.truncate(end);
     }
 }

@@ -39,7 +39,8 @@ impl SpanSegment {
         Ok(Footprint {
             token_bytes: directory.token_starts.last().copied().unwrap_or_default(),
             dictionary_bytes: self.dictionary_bytes(&loaded)?,
-            open_bytes: open.iter().sum(),
+            // Their list, what the buffer has free and what is kept of the block come to as much again.
+            open_bytes: 2 * open.iter().sum::<u64>(),
             ..Footprint::default()
         })
     }
@@ -84,6 +85,9 @@ pub(crate) fn recode(
     let raw_bytes = inputs.iter().map(|input| input.facts().raw_bytes).sum();
     copier.finish(raw_bytes)
 }
+
+/// What the buffer of an open block grows by, in bytes: a tenth of what most blocks have.
+const BATCH_STEP_BYTES: usize = 64 << 10;
 
 /// The blocks of one part, in order of their traces, with the spans of the one that is open.
 #[derive(Debug)]
@@ -196,6 +200,10 @@ impl<W: Write> Copier<'_, W> {
             };
             known = Some((resource, scope, group));
             let start = open.bytes.len();
+            if open.bytes.capacity() - start < BATCH_STEP_BYTES / 16 {
+                // One block of each part is open: room for twice of what is there would be most of all.
+                open.bytes.reserve_exact(BATCH_STEP_BYTES);
+            }
             write::span(&mut open.bytes, span);
             open.rows.push(Row {
                 trace: span.trace_id,
