@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::burst;
 use super::catalogue::{Damaged, Edit, SegmentRow};
 use super::erase::Erased;
 use super::error::StoreError;
@@ -88,7 +89,8 @@ impl Keeper {
     pub(crate) fn run(mut self, clock: impl Fn() -> Timestamp, meter: Meter) {
         self.pace = Pace::new(meter);
         while !self.shared.is_closed() && !self.shared.is_poisoned() {
-            if let Err(error) = self.maintain(clock()) {
+            let now = clock();
+            if let Err(error) = burst::on_own_thread("keeper", || self.maintain(now)) {
                 tracing::warn!(%error, "maintenance not finished");
             }
             let is_pending = !self.shared.live().rules.is_empty();

@@ -5,6 +5,7 @@
 //! [`catalogue`]; the [`keeper`] merges and forgets; readers take a [`Snapshot`]. Each of the three
 //! that change something is owned by one thread.
 
+mod burst;
 mod catalogue;
 mod classes;
 mod config;

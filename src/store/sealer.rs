@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::burst;
 use super::catalogue::{Edit, Key, SegmentRow, Watermarks};
 use super::deletion::Tally;
 use super::disk::{self, File};
@@ -39,16 +40,38 @@ impl Sealer {
     /// Seals heads as they come until the store closes or is poisoned. What is left is in the log.
     pub(crate) fn run(mut self) {
         while !self.shared.is_closed() && !self.shared.is_poisoned() {
+            if oldest(&self.shared.live().heads).is_none() {
+                self.shared.wait_for_work(SEALER_NAP);
+                continue;
+            }
+            if burst::on_own_thread("sealer", || self.seal_while_busy()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Seals heads until none has come for a nap.
+    ///
+    /// # Errors
+    /// The store is poisoned.
+    fn seal_while_busy(&mut self) -> Result<(), StoreError> {
+        let mut has_napped = false;
+        while !self.shared.is_closed() && !self.shared.is_poisoned() {
             match self.step() {
-                Ok(true) => {}
-                Ok(false) => self.shared.wait_for_work(SEALER_NAP),
+                Ok(true) => has_napped = false,
+                Ok(false) if has_napped => break,
+                Ok(false) => {
+                    has_napped = true;
+                    self.shared.wait_for_work(SEALER_NAP);
+                }
                 Err(error) if error.is_out_of_space() => {
                     tracing::warn!(%error, "head not sealed, disk full");
                     self.shared.wait_closed(SEALER_NAP);
                 }
-                Err(_) => return,
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     /// Seals and publishes the oldest waiting head; false when there is none.

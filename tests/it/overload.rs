@@ -23,8 +23,7 @@ const CONNECTIONS_UNLOADED: usize = 4;
 const RECORDS: usize = 1_500;
 const RECORD_TEXT_BYTES: usize = 400;
 const CONTAINER_BYTES: u64 = 256 << 20;
-/// The promise is 200 MB; 204 MB were measured with half a million records a second.
-const RESIDENT_BYTES_MAX: u64 = 220_000_000;
+const RESIDENT_BYTES_MAX: u64 = 200_000_000;
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 /// Replaced by a number in every request, so that none is a retry of another.
 const MARK: &str = "number-0000000000000000";
@@ -266,12 +265,18 @@ fn fifty_connections_that_never_wait_fit_a_small_container() {
         quiet.accepted_per_s(unloaded),
         overload.accepted_per_s(loaded),
     );
+    let ran = match container {
+        Some(_) => "in a control group that ends it at 256 MB",
+        None => "in no control group (none may be made here): only the peak is held to a bound",
+    };
+    let refusals = match overload.refused.load(Ordering::Relaxed) {
+        0 => "nothing had to be refused".to_owned(),
+        n => format!("{n} requests refused with a time to come back"),
+    };
     eprintln!(
-        "overload: container {}, peak {} MB, {before:.0} records/s unloaded, {during:.0} loaded, \
-         refused {}, p99 {} ms",
-        container.is_some(),
+        "overload, {ran}: peak {} MB, {before:.0} records/s unloaded, {during:.0} loaded, \
+         {refusals}, p99 {} ms",
         peak / 1_000_000,
-        overload.refused.load(Ordering::Relaxed),
         overload.p99_ms(),
     );
     for seen in [&quiet, &overload] {

@@ -133,29 +133,30 @@ fn pace(server: &Server, first: u64) -> f64 {
     (sent * RECORDS as u64) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// The best of three is what the machine can; less is what else it did.
-fn best_pace(server: &Server, first: u64) -> f64 {
-    let paces = (0..3).map(|n| pace(server, first + n * 10_000));
-    paces.fold(0.0, f64::max)
-}
-
 #[test]
 fn ingest_keeps_its_pace_beside_a_query_that_never_ends() {
     let (server, _) = loaded();
-    let alone = best_pace(&server, 0);
-    let done = AtomicBool::new(false);
-    let beside = scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                costly(&server);
-            }
+    // The best of three is what the machine can; less is what else it did. In turns, since that changes.
+    let (mut alone, mut beside) = (0.0, 0.0);
+    for turn in 0..3 {
+        alone = pace(&server, turn * 20_000).max(alone);
+        let done = AtomicBool::new(false);
+        let with_query = scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    costly(&server);
+                }
+            });
+            until_running(&server, 1.0);
+            let with_query = pace(&server, turn * 20_000 + 10_000);
+            done.store(true, Ordering::Relaxed);
+            with_query
         });
-        let beside = best_pace(&server, 50_000);
-        done.store(true, Ordering::Relaxed);
-        beside
-    });
+        beside = with_query.max(beside);
+    }
     eprintln!("{alone:.0} records per second alone, {beside:.0} beside a query");
-    // The goal is 0.8. Where sender, server and query have two cores together, 0.70 was measured.
-    let kept = if optimised() { 0.55 } else { 0.5 };
+    // The goal is 0.8, which four runs of six had while builds ran beside them. Sender, server and query
+    // have two cores together.
+    let kept = if optimised() { 0.7 } else { 0.5 };
     assert!(beside >= kept * alone, "{beside} of {alone}");
 }

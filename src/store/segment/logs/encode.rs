@@ -57,7 +57,7 @@ pub(super) struct LogWriter {
     directory: Directory<Logs>,
     dictionary: DictionaryBuilder<LogShape>,
     services: Interner,
-    traces: HashMap<TraceId, u32>,
+    traces: HashMap<TraceId, u32, BuildHasherDefault<AsIs>>,
     trace_ids: Vec<u8>,
     templates: TemplateTexts,
     tokens: Vec<Token>,

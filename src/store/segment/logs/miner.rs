@@ -134,7 +134,7 @@ impl Miner {
     }
 }
 
-/// For keys that are hashes already. Tables compare the upper seven bits first, and hashes of tokens
+/// For keys that are hashes already, and for ids. Tables compare the upper seven bits first, and hashes of tokens
 /// have none there: without the factor every lookup compared with whole groups of keys.
 #[derive(Debug, Default)]
 pub(super) struct AsIs(u64);

@@ -1,6 +1,7 @@
 //! From heads to segments: sorts the records of requests and writes one segment per partition.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use crate::model::otlp::{GroupView, Scratch};
@@ -11,7 +12,7 @@ use crate::store::templates::TemplateId;
 use super::super::interner::Interner;
 use super::super::{Grade, Sealed, raw_bytes};
 use super::encode::{GroupNumbers, LogWriter};
-use super::miner::{Miner, Split};
+use super::miner::{AsIs, Miner, Split};
 
 /// Why decoding a head's record again cannot fail.
 const PARSED: &str = "LogChunk::parse has read every record of the chunk";
@@ -146,7 +147,7 @@ fn seal_partition(
 
 /// The distinct trace ids of the records, by when they first appear.
 fn trace_ids(chunks: &[Arc<LogChunk>], rows: &[Row]) -> Vec<TraceId> {
-    let mut first: HashMap<TraceId, Timestamp> = HashMap::new();
+    let mut first: HashMap<TraceId, Timestamp, BuildHasherDefault<AsIs>> = HashMap::default();
     for row in rows {
         let entry = &chunks[row.chunk as usize].entries[row.entry as usize];
         if let Some(id) = entry.trace_id {
