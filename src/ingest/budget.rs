@@ -21,7 +21,7 @@ const RETRY_AFTER_S: u32 = 2;
 /// Of the door's share, one part in so many is for buffers that wait for the next request, and at most
 /// so many bytes.
 const SPARE_PART: usize = 4;
-const SPARE_BYTES_MAX: usize = 8 << 20;
+const SPARE_BYTES_MAX: usize = 16 << 20;
 
 /// The whole budget.
 #[derive(Clone, Debug)]
