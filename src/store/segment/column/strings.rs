@@ -217,14 +217,14 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// Where the text of a row starts: rows that share a text that is not empty share the place.
-    pub(crate) fn place(&self, row: usize) -> usize {
-        self.values[name(&self.names, row)].0 as usize
+    /// Which of the [`Texts::n_values`] texts a row has.
+    pub(crate) fn number(&self, row: usize) -> usize {
+        name(&self.names, row)
     }
 
-    /// Bytes of all texts: places are below it, but for those of empty texts.
-    pub(crate) fn text_bytes(&self) -> usize {
-        self.text.len()
+    /// How many texts there are, repeated ones counted once where the column says so.
+    pub(crate) fn n_values(&self) -> usize {
+        self.values.len()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

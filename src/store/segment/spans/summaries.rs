@@ -252,26 +252,20 @@ fn read_roots(
 /// is two thirds of the time that reading summaries would take.
 struct Numbers {
     texts: Texts,
-    /// By place of the text.
     known: Vec<Option<u32>>,
 }
 
 impl Numbers {
     fn of(texts: Texts) -> Numbers {
         Numbers {
-            known: vec![None; texts.text_bytes()],
+            known: vec![None; texts.n_values()],
             texts,
         }
     }
 
     fn number(&mut self, row: usize, table: &mut SummaryTable) -> u32 {
-        let text = self.texts.get(row);
-        // An empty text lies where the next one starts.
-        let known = self.known.get_mut(self.texts.place(row));
-        match known.filter(|_| !text.is_empty()) {
-            Some(known) => *known.get_or_insert_with(|| table.number(text)),
-            None => table.number(text),
-        }
+        let known = &mut self.known[self.texts.number(row)];
+        *known.get_or_insert_with(|| table.number(self.texts.get(row)))
     }
 }
 
