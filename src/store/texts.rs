@@ -2,9 +2,10 @@
 //! template) and the words of its variables, as a sealed block's dictionary and token table have them.
 //! So a search decides about most records of the head without decoding them.
 //!
-//! Made for a group when it is asked for the second time: making it costs more than
-//! looking at every record once (splitting and hashing come on top), and most groups are sealed before anybody asks twice. Never made of
-//! the group that still grows. What is kept is bounded per record, so at most 4 MB for a full head.
+//! Made for a group when it is asked for the second time: that costs more than looking at every record
+//! once (splitting and hashing come on top), and most groups are sealed before anybody asks twice.
+//! Never made of the group that still grows. What is kept is bounded per record, so at most 4 MB for a
+//! full head.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
