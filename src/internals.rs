@@ -125,6 +125,7 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("query", query),
     ("json_body", json_body),
     ("log_file", log_file),
+    ("segment", store::segment::fuzz::decode),
     ("settings_file", settings_file),
 ];
 

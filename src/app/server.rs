@@ -199,8 +199,7 @@ fn build(
             door: storage.door.clone(),
         },
         engine: Engine::new(storage.store.clone(), budget.of(User::Layouts)),
-        query_slots: QuerySlots::new(cores(), budget.of(User::Queries))
-            .map_err(|e| format!("cannot start the threads of queries: {e}"))?,
+        query_slots: QuerySlots::new(cores(), budget.of(User::Queries)),
         room: Room::new(
             connections,
             budget.of(User::Connections),

@@ -20,7 +20,7 @@ const RETRY_AFTER_S: u32 = 2;
 
 /// Of the door's share, one part in so many is for buffers that wait for the next request, and at most
 /// so many bytes.
-const SPARE_PART: usize = 4;
+const SPARE_PART: usize = 8;
 const SPARE_BYTES_MAX: usize = 16 << 20;
 
 /// The whole budget.
@@ -197,7 +197,7 @@ mod tests {
     async fn a_used_buffer_counts_with_all_its_room() {
         const SIZE: usize = 1 << 20;
         let budget = Budget::of_share(8 * SIZE);
-        assert_eq!((budget.total(), budget.spare().bytes()), (6 * SIZE, 0));
+        assert_eq!((budget.total(), budget.spare().bytes()), (7 * SIZE, 0));
         let mut permit = budget.reserve(SIZE).await.expect("free");
         let buffer = permit.buffer(SIZE);
         permit.give_back(buffer);
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!((buffer.capacity(), permit.bytes()), (SIZE, SIZE));
         permit.give_back(buffer);
         permit.shrink(SIZE - 10);
-        let _rest = budget.reserve(5 * SIZE + 5).await.expect("free");
+        let _rest = budget.reserve(6 * SIZE + 5).await.expect("free");
         let buffer = permit.buffer(SIZE - 10);
         assert_eq!(buffer.capacity(), SIZE - 10, "no room for more");
         assert_eq!(permit.bytes(), SIZE - 10);

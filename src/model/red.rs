@@ -14,6 +14,9 @@ pub(crate) const NAMES_MAX: usize = 8192;
 /// The operation that stands for those past [`NAMES_MAX`].
 pub(crate) const OTHER: &str = "(other)";
 
+/// Spans of one minute and operation that a table can tell.
+const COUNT_MAX: u64 = 1 << 40;
+
 /// Version of the encoding (docs/formats/red.md).
 const VERSION: u64 = 1;
 
@@ -231,7 +234,7 @@ impl RedTable {
             if minute > u64::MAX / NANOS_PER_MINUTE {
                 return Err(BadRed("a RED row lies past the end of time"));
             }
-            let (count, errors) = (reader.varint()?, reader.varint()?);
+            let (count, errors) = (reader.count()?, reader.count()?);
             let durations = Sketch::read(&mut reader)?;
             let cell = RedCell {
                 count,
@@ -326,7 +329,7 @@ impl Sketch {
             if bucket > bucket_of_max() {
                 return Err(BadRed("a bucket is too large"));
             }
-            sketch.add_bucket(bucket, reader.varint()?);
+            sketch.add_bucket(bucket, reader.count()?);
         }
         Ok(sketch)
     }
@@ -365,6 +368,15 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.0.split_at_checked(n).ok_or(short)?;
         self.0 = rest;
         Ok(head)
+    }
+
+    /// A number of spans: sums of them fit what they are added up in.
+    fn count(&mut self) -> Result<u64, BadRed> {
+        let n = self.varint()?;
+        match n <= COUNT_MAX {
+            true => Ok(n),
+            false => Err(BadRed("a count is larger than any")),
+        }
     }
 
     fn varint(&mut self) -> Result<u64, BadRed> {

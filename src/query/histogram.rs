@@ -74,7 +74,7 @@ pub(super) fn of_logs(
     }
     let matcher = LogMatcher::new(query)?.over(snapshot);
     let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
-    let grid = Grid::new(narrowed(visible, &units), buckets);
+    let grid = Grid::new(snapshot.log_extent(visible), buckets);
     let mut counts = Counts::new(grid.len());
     let count = Count {
         grid: &grid,
@@ -221,24 +221,6 @@ fn count_field(field: &FieldReader, log: &LogView<'_>, bucket: usize, counts: &m
     if !counted {
         counts.add(bucket, None, 1);
     }
-}
-
-/// An open range ends where the data does.
-fn narrowed(range: TimeRange, units: &[LogUnit]) -> TimeRange {
-    let first = units.iter().map(LogUnit::first).min();
-    let last = units.iter().map(LogUnit::last).max();
-    let (Some(first), Some(last)) = (first, last) else {
-        return range;
-    };
-    let open_start = range.start() == Timestamp(0);
-    let open_end = range.end() == Timestamp::MAX;
-    let start = if open_start { first } else { range.start() };
-    let end = if open_end {
-        last.saturating_add(1)
-    } else {
-        range.end()
-    };
-    TimeRange::new(start, end.max(start)).unwrap_or(range)
 }
 
 /// The buckets of a range.

@@ -243,6 +243,9 @@ impl Search {
             if !progress.may_go_on() {
                 return;
             }
+            if units.open_one() {
+                continue;
+            }
             let Some(unit) = units.next() else {
                 break;
             };

@@ -115,6 +115,8 @@ pub(crate) struct Engine {
     store: Store,
     pub(crate) registry: Registry,
     layouts: Arc<layout::cache::Cache>,
+    /// The store at the moment that all is asked of; `None`: as it is at each question.
+    moment: Option<Snapshot>,
 }
 
 impl Engine {
@@ -125,12 +127,23 @@ impl Engine {
             layouts: Arc::new(layout::cache::Cache::new(layout_bytes as usize)),
             store,
             registry: Registry::default(),
+            moment: None,
         }
     }
 
     /// The store as it is now, for callers that ask several questions of one moment.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.store.snapshot()
+        let moment = self.moment.clone();
+        moment.unwrap_or_else(|| self.store.snapshot())
+    }
+
+    /// The same, asked about this moment. What takes the snapshot holds a lock that the writer needs:
+    /// a thread that others go before must not.
+    pub(crate) fn at_this_moment(&self) -> Engine {
+        Engine {
+            moment: Some(self.store.snapshot()),
+            ..self.clone()
+        }
     }
 
     /// A page of log records.

@@ -94,10 +94,16 @@ fn matching<'c>(
     let Some(mut units) = units else {
         return (Sums::default(), matches, progress);
     };
-    while let Some(unit) = units.next() {
+    while units.bound().is_some() {
         if !progress.may_go_on() {
             break;
         }
+        if units.open_one() {
+            continue;
+        }
+        let Some(unit) = units.next() else {
+            break;
+        };
         progress.expects(units.expected_bytes());
         let mut test = |span: &SpanView<'_>| in_scope(span, request.scope) && matcher.matches(span);
         let result = unit.select(visible, ask, &mut test, &mut |span| {

@@ -12,11 +12,12 @@ use crate::store::{
     LogColumns, LogPrune, LogUnit, Snapshot, SpanColumns, SpanPrune, SpanUnit, Units,
 };
 
-/// Records in the units of the newest data that are looked through: 5 ms. One more unit is read where
-/// they do not fill it. Rates of logs are over the part of the range that these cover.
-const ROWS_MAX: u64 = 65_536;
+/// Units of the newest data that are looked through in any case: every service has some of its own at
+/// the end of a segment. Rates of logs are over the part of the range that these cover.
+const UNITS_MIN: usize = 64;
 
-/// Units of those records: of many services each has a few records.
+/// As many more as have few records: that of all is this, or that of the first units.
+const ROWS_MAX: u64 = 65_536;
 const UNITS_MAX: usize = 256;
 
 /// Services known by their logs only that are listed.
@@ -186,7 +187,7 @@ impl Newest<'_> {
 fn take_newest<U>(units: &mut Units<'_, U>, rows_of: fn(&U) -> u64) -> Vec<U> {
     let mut rows = 0;
     let mut newest = Vec::new();
-    while rows < ROWS_MAX && newest.len() < UNITS_MAX {
+    while newest.len() < UNITS_MIN || (rows < ROWS_MAX && newest.len() < UNITS_MAX) {
         let Some(unit) = units.next() else {
             break;
         };

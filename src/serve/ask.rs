@@ -1,7 +1,6 @@
 //! From handlers to the query engine and back: queries are synchronous and use a core each, so they
 //! run on threads of their own, at most one per core, and end when their client goes away.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,16 +27,13 @@ pub(crate) struct QuerySlots {
 
 impl QuerySlots {
     /// One query per core, which share `memory_bytes`.
-    ///
-    /// # Errors
-    /// Their threads cannot be started.
-    pub(crate) fn new(cores: usize, memory_bytes: u64) -> io::Result<QuerySlots> {
+    pub(crate) fn new(cores: usize, memory_bytes: u64) -> QuerySlots {
         let cores = cores.max(1);
-        Ok(QuerySlots {
+        QuerySlots {
             slots: Arc::new(Semaphore::new(cores)),
-            threads: NicedThreads::start(cores)?,
+            threads: NicedThreads::new(cores),
             memory_each: memory_bytes / cores as u64,
-        })
+        }
     }
 }
 
@@ -86,7 +82,7 @@ impl App {
             refused("too_many");
             return Err(Failure::busy("too many queries at once", 5));
         };
-        let (engine, control) = (self.engine.clone(), listed.control());
+        let (engine, control) = (self.engine.at_this_moment(), listed.control());
         let running = Running::new(&self.metrics);
         let work = self.query_slots.threads.run(move || {
             // The core is free again when the work ends, not when the client goes away.
@@ -95,7 +91,7 @@ impl App {
         });
         let answer = work
             .await
-            .ok_or_else(|| Failure::internal("query ended early", &"it panicked"))?;
+            .map_err(|ended| Failure::internal("query ended early", &ended))?;
         drop(listed);
         answer.map_err(Failure::from)
     }

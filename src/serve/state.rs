@@ -99,7 +99,7 @@ impl App {
             engine: Engine::new(store.clone(), 4 << 20),
             store,
             receiver: Receiver { door },
-            query_slots: QuerySlots::new(1, 32 << 20).expect("a thread starts"),
+            query_slots: QuerySlots::new(1, 32 << 20),
             room: Room::new(1, 1 << 20, 1 << 20, metrics.clone()),
             metrics,
             sources,

@@ -2,10 +2,9 @@
 //! template) and the words of its variables, as a sealed block's dictionary and token table have them.
 //! So a search decides about most records of the head without decoding them.
 //!
-//! Made for a group when it is asked for the second time: that costs more than looking at every record
-//! once (splitting and hashing come on top), and most groups are sealed before anybody asks twice.
-//! Never made of the group that still grows. What is kept is bounded per record, so at most 4 MB for a
-//! full head.
+//! Made for a group when the second search looks through it: that costs more than looking at every
+//! record once (splitting and hashing come on top), and most groups are sealed before anybody asks
+//! twice. What is kept is bounded per record, so at most 7 MB for a full head.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -118,6 +117,11 @@ pub(super) fn of(group: &Group<LogEntry>) -> Option<&Texts> {
         return None;
     }
     group.texts.get_or_init(|| make(group)).as_ref()
+}
+
+/// The texts of a group if it has them already.
+pub(super) fn made(group: &Group<LogEntry>) -> Option<&Texts> {
+    group.texts.get().and_then(Option::as_ref)
 }
 
 /// `None`: it cannot be read, as whoever reads its records will say, or what its records have in common

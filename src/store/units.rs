@@ -120,6 +120,20 @@ impl<'s, U> Units<'s, U> {
         self.expected_bytes
     }
 
+    /// Opens the segment whose turn it is; false: the next unit is in none. A search asks between two
+    /// segments whether it may go on: a word that is nowhere has no unit in any.
+    pub(crate) fn open_one(&mut self) -> bool {
+        if !self.opens_next() {
+            return false;
+        }
+        if let Some(segment) = self.closed.pop() {
+            self.expected_bytes -= segment.row.raw_bytes.min(self.expected_bytes);
+            (self.open)(segment, &mut self.found);
+            self.take_found();
+        }
+        true
+    }
+
     fn take_found(&mut self) {
         for unit in self.found.drain(..) {
             let extent = (self.extent)(&unit);
@@ -147,12 +161,7 @@ impl<U> Iterator for Units<'_, U> {
     type Item = U;
 
     fn next(&mut self) -> Option<U> {
-        while self.opens_next() {
-            let segment = self.closed.pop()?;
-            self.expected_bytes -= segment.row.raw_bytes.min(self.expected_bytes);
-            (self.open)(segment, &mut self.found);
-            self.take_found();
-        }
+        while self.open_one() {}
         self.ready.pop().map(|ready| ready.unit)
     }
 }

@@ -238,7 +238,9 @@ impl Check {
 
 fn regex(source: &str) -> Result<Check, QueryError> {
     let regex = compile_regex(source).map_err(QueryError::Invalid)?;
-    let plain = !source.is_empty() && regex::escape(source) == source;
+    // Templates have these bytes where variables are.
+    let has_mark = source.contains(['\u{1}', '\u{2}']);
+    let plain = !source.is_empty() && !has_mark && regex::escape(source) == source;
     Ok(Check::Regex(Pattern {
         regex,
         plain: plain.then(|| source.to_owned()),

@@ -334,6 +334,15 @@ impl Catalogue {
     fn index_templates_now(&self, changes: Changes, bytes_max: u64) -> Result<(), StoreError> {
         let txn = self.database.begin_read()?;
         let texts = txn.open_table(TEXTS)?;
+        let (mut n, mut text_bytes) = (0, 0);
+        for entry in texts.iter()? {
+            n += 1;
+            text_bytes += entry?.1.value().len() as u64;
+        }
+        if !Generation::may_fit(text_bytes, bytes_max) {
+            self.index.put(None, n, changes);
+            return Ok(());
+        }
         let mut broken = None;
         let templates = texts.iter()?.map_while(|entry| match entry {
             Ok((id, text)) => Some((TemplateId(id.value()), text.value().to_owned())),
@@ -343,11 +352,13 @@ impl Catalogue {
             }
         });
         let made = Generation::of(templates);
+        if let Some(error) = broken {
+            return Err(error.into());
+        }
         // It is in memory: it can only fail for want of a thread or of memory. Texts are looked at then.
-        let made = made.ok().filter(|_| broken.is_none());
         let fits = |made: &Generation| made.bytes() as u64 <= bytes_max;
-        self.index.put(made.filter(fits), changes);
-        broken.map_or(Ok(()), |error| Err(error.into()))
+        self.index.put(made.ok().filter(fits), n, changes);
+        Ok(())
     }
 
     /// The segments that have facts.

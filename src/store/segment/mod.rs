@@ -15,6 +15,8 @@ mod dictionary;
 mod directory;
 mod file;
 mod footprint;
+#[cfg(feature = "internals")]
+pub(crate) mod fuzz;
 mod interner;
 mod known;
 mod logs;
@@ -68,8 +70,8 @@ pub(crate) enum Grade {
     Final,
 }
 
-/// Trace ids of one part that are kept with an open directory: of 32,768 traces, 1 ms to read and check
-/// for each block otherwise. A part of the recorded logs rewritten for good has 16,000.
+/// Trace ids of a segment's parts that are kept with its open directory: of 32,768 traces, which are
+/// read and checked for each block otherwise. The recorded logs rewritten for good have 16,000.
 const TRACE_IDS_KEPT_BYTES_MAX: usize = 512 << 10;
 
 /// Called now and then by what takes long; an error ends it.
@@ -295,7 +297,9 @@ impl<F: Format> Segment<F> {
             return Ok(Arc::clone(ids));
         }
         let ids: Arc<[u8]> = self.read_trace_ids(loaded, part)?.into();
-        if ids.len() <= TRACE_IDS_KEPT_BYTES_MAX {
+        let kept = loaded.trace_ids.iter().filter_map(OnceLock::get);
+        let kept: usize = kept.map(|ids| ids.len()).sum();
+        if kept + ids.len() <= TRACE_IDS_KEPT_BYTES_MAX {
             return Ok(Arc::clone(slot.get_or_init(|| ids)));
         }
         Ok(ids)

@@ -38,9 +38,12 @@ use crate::store::filter::{Template, fits_number};
 const NEW_MIN: u64 = 64;
 const NEW_SHARE: u64 = 16;
 
-/// Memory of tantivy's writer before it would start another segment; that of 32,000 templates is far
-/// below.
-const WRITER_BYTES: usize = 64 << 20;
+/// What tantivy's writer makes its first table of words for; the table grows. A writer of one segment
+/// has no other use for it: what bounds an index is the text that goes in.
+const WRITER_BYTES: usize = 1 << 20;
+
+/// Bytes that an index takes at least for each byte of text: with more text it is not made.
+const BYTES_PER_TEXT_BYTE: u64 = 2;
 
 /// The name that our tokenizer has in the index.
 const TOKENIZER: &str = "tokens";
@@ -66,6 +69,8 @@ pub(in crate::store) struct TemplateIndex {
     /// What [`Changes`] were when it was made.
     added: AtomicU64,
     removed: AtomicU64,
+    /// Templates that it has or, when they were too much text, would have had.
+    tried: AtomicU64,
 }
 
 /// How many templates have come and gone since the start.
@@ -162,17 +167,22 @@ impl TemplateIndex {
 
     /// Whether it is time to make it anew.
     pub(in crate::store) fn is_behind(&self, changes: Changes) -> bool {
-        let now = self.now.load();
-        let indexed = now.as_ref().map_or(0, |now| now.ids.len() as u64);
         let gone = changes.removed != self.removed.load(Ordering::Relaxed);
         let new = changes.added - self.added.load(Ordering::Relaxed);
-        (gone && indexed > 0) || new >= NEW_MIN.max(indexed / NEW_SHARE)
+        let tried = self.tried.load(Ordering::Relaxed);
+        (gone && self.now.load().is_some()) || new >= NEW_MIN.max(tried / NEW_SHARE)
     }
 
-    /// Puts another in its place, made when there had been these changes; without one every text is
-    /// looked at.
-    pub(in crate::store) fn put(&self, generation: Option<Generation>, changes: Changes) {
+    /// Puts another in its place, made of so many templates when there had been these changes; without
+    /// one every text is looked at.
+    pub(in crate::store) fn put(
+        &self,
+        generation: Option<Generation>,
+        templates: usize,
+        changes: Changes,
+    ) {
         self.now.store(generation.map(Arc::new));
+        self.tried.store(templates as u64, Ordering::Relaxed);
         self.added.store(changes.added, Ordering::Relaxed);
         self.removed.store(changes.removed, Ordering::Relaxed);
     }
@@ -184,6 +194,11 @@ impl TemplateIndex {
 }
 
 impl Generation {
+    /// Whether an index over so much text may fit `bytes_max`.
+    pub(in crate::store) fn may_fit(text_bytes: u64, bytes_max: u64) -> bool {
+        text_bytes.saturating_mul(BYTES_PER_TEXT_BYTE) <= bytes_max
+    }
+
     /// An index over templates, rising by id.
     pub(in crate::store) fn of(
         templates: impl Iterator<Item = (TemplateId, String)>,

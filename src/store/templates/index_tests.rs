@@ -33,7 +33,7 @@ fn indexed(texts: &[String]) -> (TemplateIndex, Vec<(TemplateId, &str)>) {
     let owned = templates.iter().map(|(id, text)| (*id, (*text).to_owned()));
     let index = TemplateIndex::default();
     let generation = Generation::of(owned).expect("it fits in memory");
-    index.put(Some(generation), Changes::default());
+    index.put(Some(generation), 0, Changes::default());
     (index, templates)
 }
 
@@ -113,7 +113,7 @@ fn it_is_made_anew_when_many_came_or_one_went() {
             removed: 1,
         },
     );
-    index.put(None, changes);
+    index.put(None, 0, changes);
     assert!(!index.is_behind(changes));
     assert!(index.resolve(&token("c")).is_none());
     // Who has asked before goes on with what was there.

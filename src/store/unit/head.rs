@@ -133,7 +133,7 @@ pub(super) fn tally(
     width_ns: u64,
     each: &mut dyn FnMut(Timestamp, Level, &str, u64),
 ) -> Result<Tallied, StoreError> {
-    if let Some(texts) = texts::of(group) {
+    if let Some(texts) = texts::made(group) {
         return Ok(tally_texts(group, texts, wanted, filter, width_ns, each));
     }
     if !filter.everything {
@@ -240,7 +240,7 @@ pub(super) fn patterns(
     bucket: &dyn Fn(Timestamp) -> u64,
     each: &mut dyn FnMut(&SeenPattern<'_>),
 ) -> Result<bool, StoreError> {
-    let Some(texts) = texts::of(group) else {
+    let Some(texts) = texts::made(group) else {
         return matching(group, wanted, filter, &mut |_, log| {
             give_pattern(log, bucket(log.at), each);
             ControlFlow::Continue(())

@@ -180,8 +180,18 @@ impl Unpacked {
         [&mut self.codes, &mut self.text, &mut self.bits]
     }
 
+    /// Streams that no writer made, for fuzz targets.
+    #[cfg(feature = "internals")]
+    pub(crate) fn of(codes: &[u8], text: &[u8], bits: &[u8]) -> Unpacked {
+        Unpacked {
+            codes: codes.to_vec(),
+            text: text.to_vec(),
+            bits: bits.to_vec(),
+        }
+    }
+
     /// Stored again, with a checksum that holds.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn pack(self, out: &mut Vec<u8>) -> Family {
         let mut encoder = Encoder {
             codes: self.codes,
@@ -193,7 +203,7 @@ impl Unpacked {
     }
 
     /// As [`Unpacked::pack`], framed.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn pack_framed(self, out: &mut Vec<u8>) {
         let start = out.len();
         out.resize(start + Family::BYTES, 0);

@@ -6,9 +6,10 @@
 //! kept in between is 24 bytes per record, 4 per variable and 16 per distinct template.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::LazyLock;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::template::{self, Variable};
 use crate::store::templates::TemplateId;
@@ -134,6 +135,9 @@ impl Miner {
     }
 }
 
+/// Senders choose their ids, and must not choose where they lie in a table.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+
 /// For keys that are hashes already, and for ids. Tables compare the upper seven bits first, and hashes of tokens
 /// have none there: without the factor every lookup compared with whole groups of keys.
 #[derive(Debug, Default)]
@@ -145,7 +149,7 @@ impl Hasher for AsIs {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes);
+        self.0 = xxh3_64_with_seed(bytes, *SEED);
     }
 
     fn write_u64(&mut self, hash: u64) {

@@ -28,6 +28,8 @@ use shape::SpanShape;
 
 pub(crate) use recode::recode;
 pub(crate) use seal::seal;
+#[cfg(feature = "internals")]
+pub(super) use summaries::read_page;
 
 /// Spans of one block: what opening one trace reads at least. A longer trace has blocks of its own.
 /// 1024 need 1.4 B per span more, 4096 1.0 B less and twice the time to read a trace.

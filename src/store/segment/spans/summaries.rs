@@ -183,7 +183,7 @@ fn put_page(encoder: &mut Encoder, rows: &[TraceSummary]) {
 }
 
 /// Appends a page's summaries.
-fn read_page(bytes: &[u8], table: &mut SummaryTable) -> Result<(), Damage> {
+pub(crate) fn read_page(bytes: &[u8], table: &mut SummaryTable) -> Result<(), Damage> {
     let unpacked = Family::unpack_framed(bytes)?;
     let decoder = &mut unpacked.reader();
     let n = usize::try_from(ints::decode(decoder, 1)?[0])
