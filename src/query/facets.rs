@@ -47,7 +47,7 @@ pub(super) fn of_logs(
     ask: Ask<'_>,
     control: &Control,
 ) -> Result<Facets, QueryError> {
-    let matcher = LogMatcher::new(ask.query)?;
+    let matcher = LogMatcher::new(ask.query)?.over(snapshot);
     let (units, visible, mut progress) = log_units(snapshot, ask.range, &matcher, control);
     let mut counter = Counter::new(ask, Signal::Logs);
     let wanted = match &counter.one {

@@ -101,6 +101,13 @@ impl Store {
         self.shared.snapshot()
     }
 
+    /// Gives the directories of all segments back, as the keeper does of those past their share.
+    #[cfg(test)]
+    pub(crate) fn release_directories(&self) {
+        let snapshot = self.snapshot();
+        snapshot.segments.list.iter().for_each(|s| s.release());
+    }
+
     /// Sizes and states, for `/metrics` and the settings page.
     pub(crate) fn stats(&self) -> Stats {
         stats::stats(&self.shared)

@@ -238,6 +238,10 @@ fn random_log_queries_find_what_the_naive_evaluator_finds() {
     let mut found = 0;
     for _ in 0..QUERIES {
         let (query, range) = (parsed(&mut random, false), range(&mut random));
+        // Segments that were not opened yet are ruled out by the catalogue.
+        if random.one_in(3) {
+            fixture.release();
+        }
         let mut expect: Vec<&LogRecord> = all
             .iter()
             .filter(|log| range.contains(log.id.at) && naive::matches(&query, *log))

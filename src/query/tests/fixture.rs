@@ -60,6 +60,11 @@ impl Fixture {
         while self.opened.sealer.step().expect("published") {}
     }
 
+    /// The next search finds no directory in memory.
+    pub(in crate::query) fn release(&self) {
+        self.opened.store.release_directories();
+    }
+
     /// Indexes the templates there are; those of later segments have to be looked at.
     pub(in crate::query) fn index(&self) {
         self.opened.store.index_templates();
