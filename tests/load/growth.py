@@ -11,7 +11,9 @@ import re
 import threading
 import time
 
-from server import Clock, Server, corpus_seconds, percentile, push, queries, sample_trace, workplace
+from server import (
+    Clock, Server, corpus_seconds, percentile, push, queries, sample_trace, with_other_traces, workplace,
+)
 
 READERS = (1, 8, 64)
 
@@ -82,7 +84,11 @@ def main():
                 while pushed < millions:
                     pushed += 1
                     clock.move((pushed - total) * period)
-                    sender = push(options.loader, corpus, url, "-c", 4, clock=clock)
+                    copy = corpus
+                    if signal == "traces" and pushed > 1:
+                        copy = f"{place}/copy.bin"
+                        with_other_traces(corpus, pushed - 1, copy)
+                    sender = push(options.loader, copy, url, "-c", 4, clock=clock)
                     speed.append(json.loads(sender.communicate()[0])["records_per_s"])
                 time.sleep(15)
                 print(f"== {millions} M {signal}: {server.disk_bytes(signal) / millions / 1e6:.1f} B per record, "

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import struct
 import subprocess
@@ -120,6 +121,23 @@ def push(loader, corpus, url, *options, clock=None):
         [loader, "push", "--corpus", corpus, "--url", url, "--shift-to-now", *map(str, options)],
         stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(clock.env if clock else {})),
     )
+
+
+SPAN_IDS = re.compile(rb"\x0a\x10(.{16})\x12\x08", re.DOTALL)
+
+
+def with_other_traces(corpus, number, to):
+    """Writes a corpus of spans whose traces have other ids: pushed again as it is, the copies would be one trace.
+
+    A span begins with its trace id (field 1, 16 bytes) and its span id (field 2, 8 bytes).
+    """
+    content = bytearray(open(corpus, "rb").read())
+    for found in SPAN_IDS.finditer(bytes(content)):
+        at = found.start(1)
+        content[at] ^= number & 0xFF
+        content[at + 1] ^= number >> 8
+    with open(to, "wb") as file:
+        file.write(content)
 
 
 def corpus_seconds(loader, corpus):
