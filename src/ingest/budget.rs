@@ -18,8 +18,9 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 /// Told to senders that got none.
 const RETRY_AFTER_S: u32 = 2;
 
-/// Of the door's share, one part in so many is for buffers that wait for the next request, and at most
-/// so many bytes.
+/// Buffers that wait for the next request have one part in so many of the door's share and at most so
+/// many bytes, out of the tenth of the memory that is left to the allocator: it would keep their pages
+/// as well. Requests have the whole share: four of the largest must fit.
 const SPARE_PART: usize = 8;
 const SPARE_BYTES_MAX: usize = 16 << 20;
 
@@ -61,7 +62,7 @@ impl Budget {
     /// Of the door's share of the memory.
     pub(super) fn of_share(bytes: usize) -> Budget {
         let spare = (bytes / SPARE_PART).min(SPARE_BYTES_MAX);
-        Budget::with_spare(bytes - spare, Spare::new(spare))
+        Budget::with_spare(bytes, Spare::new(spare))
     }
 
     fn with_spare(bytes: usize, spare: Arc<Spare>) -> Budget {
@@ -197,7 +198,7 @@ mod tests {
     async fn a_used_buffer_counts_with_all_its_room() {
         const SIZE: usize = 1 << 20;
         let budget = Budget::of_share(8 * SIZE);
-        assert_eq!((budget.total(), budget.spare().bytes()), (7 * SIZE, 0));
+        assert_eq!((budget.total(), budget.spare().bytes()), (8 * SIZE, 0));
         let mut permit = budget.reserve(SIZE).await.expect("free");
         let buffer = permit.buffer(SIZE);
         permit.give_back(buffer);
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!((buffer.capacity(), permit.bytes()), (SIZE, SIZE));
         permit.give_back(buffer);
         permit.shrink(SIZE - 10);
-        let _rest = budget.reserve(6 * SIZE + 5).await.expect("free");
+        let _rest = budget.reserve(7 * SIZE + 5).await.expect("free");
         let buffer = permit.buffer(SIZE - 10);
         assert_eq!(buffer.capacity(), SIZE - 10, "no room for more");
         assert_eq!(permit.bytes(), SIZE - 10);
