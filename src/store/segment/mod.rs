@@ -56,7 +56,7 @@ pub(crate) use logs::{
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use logs::{Logs, seal as seal_logs};
 pub(crate) use merge::merge;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) use spans::Spans;
 pub(crate) use spans::{SpanBlock, SpanSegment, recode as recode_spans, seal as seal_spans};
 
