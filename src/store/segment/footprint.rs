@@ -109,9 +109,10 @@ mod tests {
     use crate::model::{
         LogChunk, ProjectId, Severity, SpanChunk, SpanId, Timestamp, TraceId, ValueRef,
     };
+    use crate::store::StoreError;
     use crate::store::segment::random::{Files, MIDNIGHT, day};
     use crate::store::segment::{
-        Logs, Segment, Spans, recode_logs, recode_spans, seal_logs, seal_spans,
+        Format, Logs, Segment, Spans, recode_logs, recode_spans, seal_logs, seal_spans,
     };
 
     /// Beside what the footprint tells: the block being written and the counts of templates.
@@ -202,42 +203,44 @@ mod tests {
         assert!(told <= 2 * counted, "{told} for {counted}");
     }
 
-    #[test]
-    fn rewriting_takes_what_its_footprint_tells() {
+    /// Segments of one head each, and what rewriting them as one is told to take.
+    fn sealed<F: Format>(
+        seal: impl Fn(u64) -> Vec<u8>,
+        told: impl Fn(&Segment<F>) -> Result<Footprint, StoreError>,
+    ) -> (Files, Vec<Segment<F>>, Footprint) {
         let files = Files::new();
-        let inputs: Vec<Segment<Logs>> = (0..HEADS)
+        let inputs: Vec<Segment<F>> = (0..HEADS)
             .map(|head| {
-                let chunk = Arc::new(LogChunk::parse(logs(head)).expect("just written"));
-                let bytes = seal_logs(&[chunk], day).remove(0).bytes;
-                files
-                    .open(&format!("l{head}"), &bytes)
-                    .expect("just sealed")
+                let segment = files.open(&head.to_string(), &seal(head));
+                segment.expect("just sealed")
             })
             .collect();
-        let told = |input: &Segment<Logs>| input.footprint().expect("just sealed");
-        let footprint = inputs
-            .iter()
-            .map(told)
-            .fold(Footprint::default(), Footprint::with);
+        let told = inputs.iter().map(|s| told(s).expect("just sealed"));
+        let footprint = told.fold(Footprint::default(), Footprint::with);
+        (files, inputs, footprint)
+    }
+
+    #[test]
+    fn rewriting_takes_what_its_footprint_tells() {
+        let (_files, inputs, footprint) = sealed::<Logs>(
+            |head| {
+                let chunk = Arc::new(LogChunk::parse(logs(head)).expect("just written"));
+                seal_logs(&[chunk], day).remove(0).bytes
+            },
+            Segment::<Logs>::footprint,
+        );
         check(footprint, || {
             let out = &mut std::io::sink();
             let done = recode_logs(&inputs, ProjectId::DEFAULT, out, None, &mut || Ok(()));
             assert_eq!(done.expect("just sealed").rows, 6_000 * HEADS);
         });
-        let inputs: Vec<Segment<Spans>> = (0..HEADS)
-            .map(|head| {
+        let (_files, inputs, footprint) = sealed::<Spans>(
+            |head| {
                 let chunk = Arc::new(SpanChunk::parse(spans(head)).expect("just written"));
-                let bytes = seal_spans(&[chunk], day).remove(0).bytes;
-                files
-                    .open(&format!("s{head}"), &bytes)
-                    .expect("just sealed")
-            })
-            .collect();
-        let told = |input: &Segment<Spans>| input.footprint().expect("just sealed");
-        let footprint = inputs
-            .iter()
-            .map(told)
-            .fold(Footprint::default(), Footprint::with);
+                seal_spans(&[chunk], day).remove(0).bytes
+            },
+            Segment::<Spans>::footprint,
+        );
         check(footprint, || {
             let out = &mut std::io::sink();
             let done = recode_spans(&inputs, ProjectId::DEFAULT, out, &mut || Ok(()));
