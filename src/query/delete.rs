@@ -87,7 +87,7 @@ pub(super) fn count(
     };
     let mut partial = None;
     if signals[Signal::Logs as usize] {
-        let matcher = LogMatcher::new(expr)?;
+        let matcher = LogMatcher::new(expr)?.over(snapshot);
         let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);
         for unit in &units {
             if !progress.may_go_on() {

@@ -62,7 +62,7 @@ impl TailPosition {
         query: &Expr,
         control: &Control,
     ) -> Result<TailBatch, QueryError> {
-        let matcher = LogMatcher::new(query)?;
+        let matcher = LogMatcher::new(query)?.over(snapshot);
         let start = self.newest.saturating_sub(LATE_NS).max(self.from);
         let range = TimeRange::new(start, Timestamp::MAX).expect("the maximum is last");
         let (units, visible, mut progress) = log_units(snapshot, range, &matcher, control);

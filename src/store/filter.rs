@@ -125,11 +125,8 @@ pub(crate) enum Sieve<'q> {
 }
 
 /// What a filter says of all records of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nobody has asked yet.
-    #[default]
-    Unknown,
     /// None matches.
     No,
     /// Every one matches.
@@ -148,8 +145,8 @@ pub(crate) enum Tallied {
     All,
 }
 
-/// Verdicts on the shapes of one dictionary, by their numbers; filled when they are asked for.
-pub(super) type ShapeVerdicts = Rc<[Cell<Verdict>]>;
+/// Verdicts on the shapes of one dictionary, by their numbers; `None` until they are asked for.
+pub(super) type ShapeVerdicts = Rc<[Cell<Option<Verdict>>]>;
 
 /// Which verdicts on shapes these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -24,6 +24,10 @@ const RECORDS: usize = 1_500;
 const RECORD_TEXT_BYTES: usize = 400;
 const CONTAINER_BYTES: u64 = 256 << 20;
 const RESIDENT_BYTES_MAX: u64 = 200_000_000;
+/// Searches at once; more than run.
+const READERS: usize = 4;
+/// What [`READERS`] may add to the peak.
+const RESIDENT_WITH_READERS_BYTES_MAX: u64 = 240_000_000;
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 /// Replaced by a number in every request, so that none is a retry of another.
 const MARK: &str = "number-0000000000000000";
@@ -244,11 +248,57 @@ fn recovers(server: &Server, addr: SocketAddr) {
     assert!(ended.elapsed() < RECOVERY_MAX, "{:?}", ended.elapsed());
 }
 
+/// A server with the memory that a container of 256 MB leaves it, and the container if one could be made.
+fn small_server() -> (Server, Option<Container>) {
+    let limit = (CONTAINER_BYTES * 6 / 10).to_string();
+    let server = Server::with(&["--listen", "127.0.0.1:0", "--memory-limit", &limit]);
+    let container = Container::around(&server);
+    (server, container)
+}
+
+/// Asks what takes longest, again and again: every text is read by a regular expression that none
+/// matches. Gives how many answers came.
+fn ask(addr: SocketAddr, until: Instant) -> u64 {
+    let slow = "/api/v1/logs?query=%2Ftook+%5B0-9%5D%2Bq%2F&start=now-1h&limit=10";
+    let mut answers = 0;
+    while Instant::now() < until {
+        answers += u64::from(send(addr, "GET", slow, &[], &[]).status == 200);
+    }
+    answers
+}
+
+/// A search holds the heads of its moment until it ends, while new ones fill beside it.
+#[test]
+fn readers_of_everything_fit_beside_fifty_connections() {
+    let (mut server, _container) = small_server();
+    let (addr, asked) = (server.otlp_http.expect("listens"), server.http);
+    let time = Duration::from_secs((seconds() / 2).min(60));
+    let until = Instant::now() + time;
+    let (seen, answers) = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS)
+            .map(|_| scope.spawn(move || ask(asked, until)))
+            .collect();
+        let seen = push(addr, CONNECTIONS, time);
+        let count = |reader: std::thread::ScopedJoinHandle<'_, u64>| reader.join().expect("asks");
+        (seen, readers.into_iter().map(count).sum::<u64>())
+    });
+    recovers(&server, addr);
+    let peak = memory(&server, "VmHWM");
+    eprintln!(
+        "overload beside {READERS} readers: peak {} MB, {:.0} records/s, {answers} answers",
+        peak / 1_000_000,
+        seen.accepted_per_s(time),
+    );
+    let wrong = seen.wrong.lock().expect("no holder panics");
+    assert_eq!(*wrong, Vec::<String>::new());
+    assert!(answers > 0, "readers get answers");
+    assert!(peak <= RESIDENT_WITH_READERS_BYTES_MAX, "peak {peak}");
+    server.stop();
+}
+
 #[test]
 fn fifty_connections_that_never_wait_fit_a_small_container() {
-    let limit = (CONTAINER_BYTES * 6 / 10).to_string();
-    let mut server = Server::with(&["--listen", "127.0.0.1:0", "--memory-limit", &limit]);
-    let container = Container::around(&server);
+    let (mut server, container) = small_server();
     let addr = server.otlp_http.expect("listens");
     let (unloaded, loaded) = (
         Duration::from_secs(seconds() / 6),

@@ -86,7 +86,7 @@ pub(super) fn matching(
     let may_pass = |verdict: &Verdict| match verdict {
         Verdict::No => false,
         Verdict::Yes => !filter.only_asked,
-        Verdict::Ask | Verdict::Unknown => true,
+        Verdict::Ask => true,
     };
     if verdicts
         .as_ref()

@@ -175,7 +175,7 @@ pub(super) fn count(
     let known = |shape: u32| (shape as usize) < dictionary.shapes.len();
     // Of a raw record only itself knows its level.
     let told = |(shape, _): &(u32, u32)| match verdicts.get(*shape) {
-        Verdict::Ask | Verdict::Unknown => false,
+        Verdict::Ask => false,
         Verdict::No => true,
         Verdict::Yes => known(*shape) && common(*shape).level.is_some(),
     };

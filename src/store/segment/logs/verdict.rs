@@ -2,6 +2,7 @@
 //! asking it again.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::model::record::severity_of;
@@ -22,7 +23,7 @@ pub(super) struct Verdicts {
     /// `None`: nothing is known before it is read.
     of: Option<ShapeVerdicts>,
     /// How many of the block's shapes have each verdict.
-    counts: [usize; 4],
+    counts: [usize; 3],
 }
 
 impl Verdicts {
@@ -35,7 +36,7 @@ impl Verdicts {
         let facts = &block.entry().facts;
         let mut verdicts = Verdicts {
             of: None,
-            counts: [0; 4],
+            counts: [0; 3],
         };
         if facts.shapes.is_empty() {
             return verdicts;
@@ -62,17 +63,17 @@ impl Verdicts {
                 verdicts.counts[Verdict::Ask as usize] += 1;
                 continue;
             };
-            if known.get() == Verdict::Unknown {
-                let number = *shape;
-                let shape = &dictionary.shapes[number as usize];
-                known.set(match kind(shape, dictionary, service, block.held) {
-                    Some(_) if is_ruled_out(number) => Verdict::No,
+            let verdict = known.get().unwrap_or_else(|| {
+                let columns = &dictionary.shapes[*shape as usize];
+                match kind(columns, dictionary, service, block.held) {
+                    Some(_) if is_ruled_out(*shape) => Verdict::No,
                     Some(kind) => filter.decide(&kind),
                     None if filter.everything => Verdict::Yes,
                     None => Verdict::Ask,
-                });
-            }
-            verdicts.counts[known.get() as usize] += 1;
+                }
+            });
+            known.set(Some(verdict));
+            verdicts.counts[verdict as usize] += 1;
         }
         verdicts.of = Some(of);
         verdicts
@@ -91,10 +92,7 @@ impl Verdicts {
     /// Of a shape that is not in the block: that its rows have to be asked.
     pub(super) fn get(&self, shape: u32) -> Verdict {
         let known = self.of.as_ref().and_then(|of| of.get(shape as usize));
-        match known.map_or(Verdict::Ask, |known| known.get()) {
-            Verdict::Unknown => Verdict::Ask,
-            known => known,
-        }
+        known.and_then(Cell::get).unwrap_or(Verdict::Ask)
     }
 }
 
