@@ -199,7 +199,7 @@ fn build(
             door: storage.door.clone(),
         },
         engine: Engine::new(storage.store.clone(), budget.of(User::Layouts)),
-        query_slots: QuerySlots::new(cores(), budget.of(User::Queries)),
+        query_slots: QuerySlots::new(budget.queries_at_once(cores()), budget.of(User::Queries)),
         room: Room::new(
             connections,
             budget.of(User::Connections),

@@ -148,6 +148,16 @@ impl User {
 }
 
 impl Budget {
+    /// How many queries may run at once: one per core, and no more than memory has room for. A query
+    /// holds the heads of its moment until it ends, and under load new ones fill meanwhile: each
+    /// running query may keep another share of heads. In a container of 256 MB two do (measured: 61 MB
+    /// on top of the peak without readers), which is what the part of it that `limits.memory` leaves
+    /// bears.
+    pub(crate) fn queries_at_once(&self, cores: usize) -> usize {
+        let room = self.total / 2 / self.of(User::Heads);
+        cores.clamp(1, room.max(1) as usize)
+    }
+
     /// Splits `limits.memory`, given in bytes.
     ///
     /// # Errors
@@ -213,6 +223,21 @@ mod tests {
             }
             assert!(budget.of(User::Heads) <= 64 << 20, "design: all heads");
         }
+    }
+
+    #[test]
+    fn queries_at_once_are_bounded_by_cores_and_by_the_heads_they_hold() {
+        let at_once = |total, cores| {
+            let budget = Budget::split(total).expect("at least the minimum");
+            budget.queries_at_once(cores)
+        };
+        // A container of 256 MB: two, however many cores.
+        assert_eq!(
+            [1, 2, 16].map(|n| at_once((256 << 20) * 6 / 10, n)),
+            [1, 2, 2]
+        );
+        assert_eq!([1, 4, 64].map(|n| at_once(1 << 30, n)), [1, 4, 10]);
+        assert_eq!(at_once(MEMORY_MIN, 8), 2);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! From handlers to the query engine and back: queries are synchronous and use a core each, so they
-//! run on threads of their own, at most one per core, and end when their client goes away.
+//! run on threads of their own, at most one per core and as many as memory bears, and end when their client goes away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,13 +26,12 @@ pub(crate) struct QuerySlots {
 }
 
 impl QuerySlots {
-    /// One query per core, which share `memory_bytes`.
-    pub(crate) fn new(cores: usize, memory_bytes: u64) -> QuerySlots {
-        let cores = cores.max(1);
+    /// So many queries at once, which share `memory_bytes`.
+    pub(crate) fn new(at_once: usize, memory_bytes: u64) -> QuerySlots {
         QuerySlots {
-            slots: Arc::new(Semaphore::new(cores)),
-            threads: NicedThreads::new(cores),
-            memory_each: memory_bytes / cores as u64,
+            slots: Arc::new(Semaphore::new(at_once)),
+            threads: NicedThreads::new(at_once),
+            memory_each: memory_bytes / at_once as u64,
         }
     }
 }
