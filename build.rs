@@ -78,7 +78,7 @@ fn address_all(files: BTreeMap<String, Vec<u8>>) -> Vec<Built> {
         );
         if name.ends_with(".css") {
             text = shorten::style_sheet(&text);
-        } else if name != "htmx.js" {
+        } else if !["htmx.js", "uplot.js"].contains(&name.as_str()) {
             text = shorten::script(&text);
         }
         built.push(address(name, text.into_bytes()));

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use command::{Command, CommandLine, Stop};
 
+use crate::{config, scrape};
+
 /// Bad usage or configuration (sysexits' EX_USAGE); everything else that fails is 1.
 const EXIT_USAGE: u8 = 64;
 
@@ -48,10 +50,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// `watchpost check`: the settings were read already; now the files that they name.
+fn check(settings: &config::Settings) -> Result<(), Stop> {
+    let source = settings.scrape_source();
+    let told = |findings: &[scrape::Finding]| findings.iter().map(ToString::to_string).collect();
+    match source.read() {
+        Ok(file) => {
+            for warning in &file.warnings {
+                println!("{warning}");
+            }
+            println!("{} scrape jobs, no mistakes", file.jobs.len());
+            Ok(())
+        }
+        Err(problems) => Err(Stop::Usage(told(&problems))),
+    }
+}
+
 fn perform(line: &CommandLine, environment: Vec<(String, String)>) -> Result<(), Stop> {
     let settings = line.settings(environment)?;
     match line.command() {
         Command::Serve => server::run(settings),
+        Command::Check => check(&settings),
         Command::Verify => storage::verify(&settings),
         Command::Healthcheck => control::healthcheck(&settings),
         Command::Token(command::TokenCommand::Create { name, scope }) => {

@@ -10,7 +10,9 @@ use crate::config;
 use crate::ingest;
 use crate::model::{Signal, ValueRef, body};
 use crate::query::lang;
-use crate::receive::{loki, otlp_json};
+use crate::receive::exposition::{self, Format, Item};
+use crate::receive::remote_write::{self, Version};
+use crate::receive::{loki, otlp_json, otlp_metrics, pushgateway};
 use crate::store;
 use crate::store::segment::measure::Bed;
 use crate::store::segment::{Logs, Spans};
@@ -23,6 +25,22 @@ pub fn measure_log_segments(bodies: &[Bytes], dir: &Path) -> String {
 /// As [`measure_log_segments`], for span requests.
 pub fn measure_span_segments(bodies: &[Bytes], dir: &Path) -> String {
     crate::store::segment::measure::spans(bodies, dir)
+}
+
+/// Counters in memory, for benches of PromQL.
+#[derive(Debug)]
+pub struct PromqlBed(crate::query::promql::eval::measure::Bed);
+
+impl PromqlBed {
+    /// So many series.
+    pub fn new(series: usize) -> PromqlBed {
+        PromqlBed(crate::query::promql::eval::measure::Bed::new(series))
+    }
+
+    /// Evaluates a query at every step; how many samples it read.
+    pub fn run(&self, query: &str) -> u64 {
+        self.0.run(query)
+    }
 }
 
 /// Segments of both signals made of recorded requests, for benches of one step each.
@@ -111,6 +129,52 @@ impl Beds {
     }
 }
 
+/// Segments of metrics made of recorded series, for benches of one step each.
+#[derive(Debug)]
+pub struct MetricBed(store::metrics::segment::measure::Bed);
+
+impl MetricBed {
+    /// Writes and merges series once: name of the metric, times in ms, values; files go to `dir`.
+    pub fn new(series: Vec<(String, Vec<i64>, Vec<f64>)>, dir: &Path) -> MetricBed {
+        MetricBed(store::metrics::segment::measure::Bed::new(series, dir))
+    }
+
+    /// Samples of all series.
+    pub fn samples(&self) -> usize {
+        self.0.samples()
+    }
+
+    /// Bytes per sample, by what they are for.
+    pub fn sizes(&self) -> String {
+        self.0.sizes()
+    }
+
+    /// Writes a fresh segment; its bytes.
+    pub fn seal(&self) -> usize {
+        self.0.seal()
+    }
+
+    /// Merges four fresh segments, into one of the last level when `last`; its bytes.
+    pub fn merge(&self, last: bool) -> usize {
+        self.0.merge(last)
+    }
+
+    /// Reads all series of the fresh segment; the samples.
+    pub fn read_fresh(&self) -> usize {
+        self.0.read_fresh()
+    }
+
+    /// Reads all series of the segment of the last level; the samples.
+    pub fn read_merged(&self) -> usize {
+        self.0.read_merged()
+    }
+
+    /// Reads one series with nothing at hand; the samples.
+    pub fn read_one(&self) -> usize {
+        self.0.read_one()
+    }
+}
+
 /// A decoder of foreign bytes. `None`: refused.
 pub type Decoder = fn(&[u8]) -> Option<usize>;
 
@@ -122,10 +186,28 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("otlp_json_traces", otlp_json_traces),
     ("loki_protobuf", loki_protobuf),
     ("loki_json", loki_json),
+    ("exposition_prometheus", |page| {
+        exposition(page, Format::Prometheus)
+    }),
+    ("exposition_openmetrics", |page| {
+        exposition(page, Format::OpenMetrics)
+    }),
+    ("remote_write_v1", |request| {
+        remote_write(request, Version::V1)
+    }),
+    ("remote_write_v2", |request| {
+        remote_write(request, Version::V2)
+    }),
+    ("otlp_metrics", otlp_metrics),
+    ("otlp_json_metrics", otlp_json_metrics),
+    ("pushgateway", pushed_page),
     ("query", query),
+    ("promql", promql),
     ("json_body", json_body),
     ("log_file", log_file),
+    ("metrics_batch", store::metrics_events),
     ("segment", store::segment::fuzz::decode),
+    ("metrics_segment", store::metrics::segment::fuzz::decode),
     ("settings_file", settings_file),
 ];
 
@@ -155,10 +237,52 @@ fn loki_json(bytes: &[u8]) -> Option<usize> {
     otlp_logs(&loki::from_json(bytes).ok()?.request)
 }
 
+/// A page in a text format; its samples.
+fn exposition(page: &[u8], format: Format) -> Option<usize> {
+    let mut samples = 0;
+    let count = |item: Item<'_>| samples += usize::from(matches!(item, Item::Sample(_)));
+    exposition::parse(page, format, count).ok()?;
+    Some(samples)
+}
+
+fn remote_write(request: &[u8], version: Version) -> Option<usize> {
+    Some(remote_write::decode(request, version).ok()?.batch.samples())
+}
+
+fn otlp_metrics(request: &[u8]) -> Option<usize> {
+    let deltas = otlp_metrics::Deltas::default();
+    Some(otlp_metrics::decode(request, &deltas).ok()?.batch.samples())
+}
+
+fn otlp_json_metrics(json: &[u8]) -> Option<usize> {
+    otlp_metrics(&otlp_json::transcode_metrics(json).ok()?)
+}
+
+/// A page that is pushed comes back after a restart.
+fn pushed_page(page: &[u8]) -> Option<usize> {
+    let key = pushgateway::group("job/fuzz").ok()?;
+    let (mut groups, format) = (pushgateway::Groups::default(), Format::Prometheus);
+    let group = groups
+        .pushed(&key, page, format, pushgateway::Push::Merge, 1)
+        .ok()?;
+    let again = pushgateway::Group::decode(&group.encode());
+    groups.set(&key, Some(again.expect("a group's own bytes")));
+    Some(groups.round(1).samples())
+}
+
 /// A query parses, or not; what is printed parses back to the same.
 fn query(bytes: &[u8]) -> Option<usize> {
     let expr = lang::parse(std::str::from_utf8(bytes).ok()?).ok()?;
     assert_eq!(lang::parse(&expr.to_string()).as_ref(), Ok(&expr));
+    Some(1)
+}
+
+/// A PromQL expression is taken, or not; what is printed is taken too and prints the same.
+fn promql(bytes: &[u8]) -> Option<usize> {
+    let expr = crate::query::promql::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+    let printed = expr.to_string();
+    let again = crate::query::promql::parse(&printed).map(|expr| expr.to_string());
+    assert_eq!(again.as_ref(), Ok(&printed));
     Some(1)
 }
 

@@ -15,6 +15,7 @@ mod observe;
 mod query;
 mod receive;
 mod red;
+mod scrape;
 mod serve;
 mod store;
 mod units;

@@ -19,18 +19,23 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("store", &["model", "units", "observe"]),
     ("ingest", &["model", "units", "observe", "store"]),
     ("receive", &["model", "units", "observe", "ingest"]),
+    (
+        "scrape",
+        &["model", "units", "observe", "ingest", "receive"],
+    ),
     ("query", &["model", "units", "observe", "store"]),
     ("red", &["model", "observe", "store"]),
     (
         "serve",
         &[
-            "model", "units", "observe", "store", "ingest", "receive", "query", "red", "config",
+            "model", "units", "observe", "store", "ingest", "receive", "scrape", "query", "red",
+            "config",
         ],
     ),
     (
         "config",
         &[
-            "units", "observe", "store", "ingest", "receive", "query", "red", "serve",
+            "units", "observe", "store", "ingest", "receive", "scrape", "query", "red", "serve",
         ],
     ),
 ];

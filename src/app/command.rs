@@ -58,6 +58,8 @@ pub(super) enum Command {
     Serve,
     /// Asks the running server whether it is ready; for a container's HEALTHCHECK
     Healthcheck,
+    /// Checks the settings and the Prometheus file they name; tells every mistake with its place
+    Check,
     /// Checks every checksum of the data directory while no server uses it; repairs nothing
     Verify,
     /// Tokens for senders and programs

@@ -372,6 +372,7 @@ impl Shop {
         let records = match signal {
             Signal::Traces => &mut self.spans,
             Signal::Logs => &mut self.logs,
+            Signal::Metrics => panic!("the demo tells no metrics"),
         };
         let mut request = Vec::new();
         for service in Service::ALL {
@@ -481,6 +482,7 @@ mod tests {
                         logs.push((log.trace_id, log.span_id));
                     }
                 }
+                Signal::Metrics => panic!("the demo tells no metrics"),
             }
         }
         assert!(

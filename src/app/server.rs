@@ -19,11 +19,13 @@ use crate::config::{AccessMode, Settings, User};
 use crate::observe::{self, Clock, Metrics, Sources};
 use crate::query::Engine;
 use crate::receive::Receiver;
+use crate::scrape::{Finding, Scraper, Scrapes};
 use crate::serve::access::{self, Access};
 use crate::serve::ask::QuerySlots;
 use crate::serve::frame::{Environments, Pulse, ServiceColours, keep_pulse};
 use crate::serve::listen::{self, Room};
-use crate::serve::router;
+use crate::serve::pushgateway::{Pushed, keep_fresh};
+use crate::serve::router::{self, Compat};
 use crate::serve::state::{App, Demo, Shared};
 
 /// Worker threads of the runtime: sockets and handlers. Queries and the writer have their own.
@@ -51,10 +53,14 @@ fn cores() -> usize {
 
 async fn serve(mut settings: Settings) -> Result<(), Stop> {
     let failed = Stop::Failed;
+    // What the files say is wrong is told before a port or the data directory is touched.
+    settings.scrape_source().read().map_err(wrong_files)?;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|e| failed(format!("no signals: {e}")))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|e| failed(format!("no signals: {e}")))?;
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|e| failed(format!("no signals: {e}")))?;
     let sockets = Sockets::bind(&settings).await.map_err(failed)?;
     sockets.bound(&mut settings);
     let dir = settings.data_dir.0.clone();
@@ -69,7 +75,11 @@ async fn serve(mut settings: Settings) -> Result<(), Stop> {
     let (metrics, sources) = (Arc::new(Metrics::default()), Arc::new(Sources::default()));
     let storage = Storage::start(&settings, &clock, &metrics, &sources)?;
     let secret = access::random_text();
-    let app = build(settings, &storage, clock, metrics, sources, &secret).map_err(failed)?;
+    let (scraper, scrapes) = scraper(&settings, &storage, &clock, &metrics)?;
+    let app = build(
+        settings, &storage, clock, metrics, sources, scraper, &secret,
+    )
+    .map_err(failed)?;
     let _control = Control::write(Path::new(&dir), sockets.http_addr, &secret)
         .map_err(|e| failed(format!("cannot write into {dir}: {e}")))?;
     announce_access(&app, sockets.http_addr).map_err(failed)?;
@@ -82,19 +92,29 @@ async fn serve(mut settings: Settings) -> Result<(), Stop> {
     }
     // Reads counters only; ends with the listeners.
     listeners.spawn(keep_pulse(app.clone()));
+    listeners.spawn(keep_fresh(app.clone()));
+    // Reads targets through the door; its tasks end when `stop` is cancelled, before the writer does.
+    let scrapes = tokio::spawn(scrapes.run(app.stop.clone()));
     println!("{ready}");
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            // The log and the page of targets tell what is wrong with a file.
+            _ = hangup.recv() => { _ = app.scraper.reload().await; }
+        }
     }
 
     // Stop order: the listeners, so that nothing new comes in and requests in flight are answered;
-    // the door's writer, which writes what is queued and closes the store; the store's threads,
+    // the scrapes, which write through the door; the door's writer, which writes what is queued and closes the store; the store's threads,
     // which end when it is closed.
     tracing::info!("stopping");
     app.stop.cancel();
     listeners.close();
     listeners.wait().await;
+    if scrapes.await.is_err() {
+        tracing::error!("the scrapes did not end by themselves");
+    }
     let stopped = tokio::task::spawn_blocking(move || storage.stop());
     stopped
         .await
@@ -107,6 +127,7 @@ struct Sockets {
     http_addr: SocketAddr,
     otlp_grpc: Option<TcpListener>,
     otlp_http: Option<TcpListener>,
+    compat: Vec<(Compat, TcpListener)>,
 }
 
 impl Sockets {
@@ -120,6 +141,11 @@ impl Sockets {
             Some(addr) => Some(listen::bind("otlp_http_listen", addr.0).await?),
             None => None,
         };
+        let mut compat = Vec::new();
+        for of in Compat::ALL.into_iter().filter(|_| settings.compat_ports.0) {
+            let addr = SocketAddr::new(settings.listen.0.ip(), of.port());
+            compat.push((of, listen::bind("compat_ports", addr).await?));
+        }
         let http_addr = http
             .local_addr()
             .map_err(|e| format!("no local address: {e}"))?;
@@ -128,6 +154,7 @@ impl Sockets {
             http_addr,
             otlp_grpc,
             otlp_http,
+            compat,
         })
     }
 
@@ -170,8 +197,25 @@ impl Sockets {
             self.otlp_http
                 .map(|listener| (listener, router::http_only(app).finish())),
         );
+        let compat = self.compat.into_iter();
+        all.extend(compat.map(|(of, listener)| (listener, router::compat(app, of))));
         all
     }
+}
+
+/// A wrong scrape file at the start is a wrong configuration; later it leaves the one before in force.
+fn wrong_files(problems: Vec<Finding>) -> Stop {
+    Stop::Usage(problems.iter().map(ToString::to_string).collect())
+}
+
+fn scraper(
+    settings: &Settings,
+    storage: &Storage,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<(Scraper, Scrapes), Stop> {
+    let (door, source) = (storage.door.clone(), settings.scrape_source());
+    Scraper::new(source, door, clock.clone(), metrics.clone()).map_err(wrong_files)
 }
 
 fn build(
@@ -180,6 +224,7 @@ fn build(
     clock: Clock,
     metrics: Arc<Metrics>,
     sources: Arc<Sources>,
+    scraper: Scraper,
     control_secret: &str,
 ) -> Result<Shared, String> {
     let config = access::Config::from_settings(&settings);
@@ -195,9 +240,8 @@ fn build(
     Ok(Arc::new(App {
         access,
         store: storage.store.clone(),
-        receiver: Receiver {
-            door: storage.door.clone(),
-        },
+        receiver: Receiver::new(storage.door.clone()),
+        pushed: Pushed::open(storage.store.database()).map_err(|e| e.to_string())?,
         engine: Engine::new(storage.store.clone(), budget.of(User::Layouts)),
         query_slots: QuerySlots::new(budget.queries_at_once(cores()), budget.of(User::Queries)),
         room: Room::new(
@@ -207,6 +251,7 @@ fn build(
             metrics.clone(),
         ),
         metrics,
+        scraper,
         pulse: Pulse::default(),
         environments: Environments::default(),
         demo: Demo::new(super::demo::shop),

@@ -107,6 +107,7 @@ fn retention(settings: &Settings) -> Retention {
     Retention {
         traces: settings.retention_traces.0.map(|period| period.0),
         logs: settings.retention_logs.0.map(|period| period.0),
+        metrics: settings.retention_metrics.0.map(|period| period.0),
         max_bytes: settings.retention_max_bytes.0.map(|size| size.0),
         services: settings
             .retention_services
@@ -125,6 +126,9 @@ fn store_config(settings: &Settings) -> store::Config {
         disk_free_min: settings.limits_disk_free_min.0.map(|size| size.0),
         dedup_window: settings.ingest_dedup_window.0,
         compile: crate::query::condition,
+        series: store::SeriesLimits {
+            active: settings.active_series(),
+        },
         memory: store::Memory {
             heads: memory.of(User::Heads),
             sealing: memory.of(User::Sealing),

@@ -15,6 +15,8 @@ mod values;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::scrape;
+
 pub(crate) use budget::{Budget, User};
 pub(crate) use table::{SETTINGS, Settings};
 pub(crate) use values::{AccessMode, ClientHeader, IngestAccess};
@@ -90,6 +92,25 @@ impl Settings {
         self.limits_memory
             .0
             .map_or_else(memory::memory_limit_default, |size| size.0)
+    }
+
+    /// `limits.active_series`, or what the memory budget allows: names, labels, the index and the head
+    /// of a series take 1 KB, and four times as many are known as are active.
+    pub(crate) fn active_series(&self) -> u64 {
+        const MEMORY_BYTES_PER_SERIES: u64 = 5_120;
+        let auto = || self.memory_bytes() / MEMORY_BYTES_PER_SERIES;
+        self.limits_active_series
+            .0
+            .map_or_else(auto, |count| count.0 as u64)
+    }
+
+    /// What is scraped, and from where it is read again.
+    pub(crate) fn scrape_source(&self) -> scrape::Source {
+        scrape::Source::new(scrape::Config {
+            file: self.scrape_config_file.0.clone(),
+            targets: self.scrape_targets.clone(),
+            reach: scrape::Reach::new(self.net_allow.clone()),
+        })
     }
 
     /// The split of it; loading has checked that there is enough.

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use super::values::{AccessMode, Auto, ClientHeader, Count, IngestAccess, Secret, Text, Url};
+use super::values::{
+    AccessMode, Auto, ClientHeader, Count, IngestAccess, Secret, Switch, Text, Url,
+};
 use crate::ingest::{Durability, Redact};
 
 impl<T: fmt::Display> fmt::Display for Auto<T> {
@@ -45,6 +47,12 @@ impl fmt::Display for Durability {
             Durability::Fast => "fast",
             Durability::Sync => "sync",
         })
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -3,9 +3,11 @@
 
 use super::link::TraceLink;
 use super::values::{
-    AccessMode, Addr, Auto, ClientHeader, Count, IngestAccess, Secret, ServicePeriods, Text, Url,
+    AccessMode, Addr, Auto, ClientHeader, Count, FilePath, IngestAccess, Secret, ServicePeriods,
+    Switch, Text, Url,
 };
 use crate::ingest::{Durability, Redact};
+use crate::scrape::TargetUrls;
 use crate::units::{ByteSize, Networks, OrOff, Period};
 
 /// One row of the table.
@@ -63,6 +65,9 @@ settings! {
     "otlp_grpc_listen" = otlp_grpc_listen: OrOff<Addr> = "127.0.0.1:4317";
     /// OTLP over HTTP, also served at `listen`.
     "otlp_http_listen" = otlp_http_listen: OrOff<Addr> = "127.0.0.1:4318";
+    /// Whether ports that other programs expect are opened at the address of `listen`: 9090
+    /// (Prometheus' API at the root) and 9091 (Pushgateway); also `--compat-ports`.
+    "compat_ports" = compat_ports: Switch = "false";
     /// Where everything is kept. One process at a time; created when missing.
     "data_dir" = data_dir: Text = "./watchpost-data";
     /// The address that people and SDKs use, when a proxy or a public name is in front: its host is
@@ -81,6 +86,9 @@ settings! {
     "retention.traces" = retention_traces: OrOff<Period> = "7d";
     /// How long log records are kept and shown.
     "retention.logs" = retention_logs: OrOff<Period> = "7d";
+    /// How long samples of metrics are kept and shown. `off` keeps them for ever and takes samples of
+    /// any time; otherwise those more than an hour older than the newest of their series are refused.
+    "retention.metrics" = retention_metrics: OrOff<Period> = "30d";
     /// Services whose spans and log records are kept for another time, as in `checkout=30d,batch=1d`
     /// or, in the file, a table `[retention.services]` of names and times; at most 32, `off` keeps for
     /// ever. Holds for what comes in from then on; a shorter time also hides what is there.
@@ -97,6 +105,10 @@ settings! {
     "limits.disk_free_min" = limits_disk_free_min: Auto<ByteSize> = "auto";
     /// Connections held at once over all listeners; more are refused and counted.
     "limits.connections" = limits_connections: Count = "1024";
+    /// Series of metrics with samples within the last hour; samples of more are refused and counted.
+    /// One metric may have a quarter of them, one target half. `auto` is one for 5,120 bytes of
+    /// `limits.memory`: 50,000 of 256 MB.
+    "limits.active_series" = limits_active_series: Auto<Count> = "auto";
     /// The largest request, after decompression. `auto` is a sixteenth of `limits.memory`, at most
     /// 32 MiB; more than a quarter of what requests in flight may take is refused.
     "limits.request_bytes" = limits_request_bytes: Auto<ByteSize> = "auto";
@@ -116,6 +128,13 @@ settings! {
     /// numbers) and `emails`, or `off`. The last two cost more.
     "ingest.redact" = ingest_redact: Redact = "credentials";
 
+    /// A Prometheus configuration file, unchanged: its jobs are scraped. Read again at SIGHUP and
+    /// `POST /-/reload`; a file with mistakes leaves the one before in force.
+    "scrape.config_file" = scrape_config_file: FilePath = "";
+    /// Addresses to scrape without a file, as in `http://app:8080/metrics, node:9100`; at most 100,
+    /// every minute. The label `job` is the host's name.
+    "scrape.targets" = scrape_targets: TargetUrls = "";
+
     /// `auto`: open on loopback addresses, login and tokens on any other. `none`: open everywhere (`--insecure`).
     "auth.mode" = auth_mode: AccessMode = "auto";
     /// Whether senders need a token. `auto`: as `auth.mode` says; `open`: never, for a private
@@ -132,6 +151,9 @@ settings! {
     /// believed about whom they pass on; without it everybody behind a proxy shares one count of
     /// wrong passwords.
     "net.trusted_proxies" = net_trusted_proxies: Networks = "";
+    /// Networks that may be asked though their addresses are where clouds hand out credentials, as in
+    /// `169.254.169.254`: targets of the scrape file reach every other address.
+    "net.allow" = net_allow: Networks = "";
     /// Where a trusted proxy writes its client's address: `x-forwarded-for`, or `fly-client-ip` on Fly.io.
     "net.client_ip_header" = net_client_ip_header: ClientHeader = "x-forwarded-for";
 }
@@ -139,14 +161,9 @@ settings! {
 /// Settings of the design whose subject this version does not have yet: known, so that the error
 /// can say so, and refused, because accepting them would promise something.
 const LATER: &[(&str, &str)] = &[
-    ("retention.metrics", "metrics"),
     ("retention.issues", "issues"),
-    ("limits.active_series", "metrics"),
-    ("scrape.", "metrics"),
     ("alert.", "alerts"),
-    ("net.allow", "alerts"),
     ("brand.", "white-label"),
-    ("compat_ports", "metrics"),
 ];
 
 /// The row of a name.

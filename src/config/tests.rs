@@ -85,17 +85,17 @@ fn later_layers_win() {
 #[test]
 fn all_problems_are_reported_at_once() {
     check_problems(
-        "listen = \"nowhere\"\n\n[retention]\ntraces = \"7x\"\ntrace = \"7d\"\nissues = \"90d\"\n[scrape]\ntargets = [\"a\", \"b\"]\n",
+        "listen = \"nowhere\"\n\n[retention]\ntraces = \"7x\"\ntrace = \"7d\"\nissues = \"90d\"\n[alert]\nrule_files = [\"a\", \"b\"]\n",
         &[
             ("WATCHPOST_LIMITS__MEMORY", "much"),
             ("WATCHPOST_SERVICE_HOST", "10.0.0.1"),
         ],
         &[
+            "watchpost.toml:8: alert.rule_files: takes effect with alerts, which this version does not have; remove it",
             "watchpost.toml:1: listen: \"nowhere\" is not an address; write IP:PORT, such as \"127.0.0.1:4300\" or \"0.0.0.0:4300\"",
             "watchpost.toml:6: retention.issues: takes effect with issues, which this version does not have; remove it",
             "watchpost.toml:5: retention.trace: unknown setting; did you mean retention.traces?",
             "watchpost.toml:4: retention.traces: \"7x\" is not a duration; write a number and a unit, such as \"7d\", \"5m\" or \"250ms\", or \"off\"",
-            "watchpost.toml:8: scrape.targets: takes effect with metrics, which this version does not have; remove it",
             "WATCHPOST_LIMITS__MEMORY: limits.memory: \"much\" is not a size; write bytes or a unit, such as \"256MB\" or \"1GiB\", or \"auto\"",
         ],
     );

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::ingest::{Durability, Redact};
@@ -24,6 +25,10 @@ pub(crate) struct Count(pub(crate) u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) String);
 
+/// The path of a file; empty is "not set".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FilePath(pub(crate) Option<PathBuf>);
+
 /// A secret; empty is "not set". `Debug` never shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) Option<String>);
@@ -40,6 +45,10 @@ pub(crate) enum AccessMode {
     /// Open everywhere (`--insecure`).
     None,
 }
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Switch(pub(crate) bool);
 
 /// `auth.ingest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +127,7 @@ macro_rules! words {
 }
 
 words!(Durability, "fast" => Durability::Fast, "sync" => Durability::Sync);
+words!(Switch, "true" => Switch(true), "false" => Switch(false));
 words!(AccessMode, "auto" => AccessMode::Auto, "none" => AccessMode::None);
 words!(ClientHeader, "x-forwarded-for" => ClientHeader::ForwardedFor, "fly-client-ip" => ClientHeader::FlyClientIp);
 words!(IngestAccess, "auto" => IngestAccess::Auto, "open" => IngestAccess::Open, "token" => IngestAccess::Token);
@@ -173,6 +183,24 @@ impl FromStr for Text {
         match text {
             "" => Err("must not be empty".to_owned()),
             _ => Ok(Text(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for FilePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        Ok(FilePath((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(path) => write!(f, "{}", path.display()),
+            None => Ok(()),
         }
     }
 }

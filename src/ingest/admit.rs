@@ -152,6 +152,7 @@ fn index(bytes: bytes::Bytes, terms: Terms<'_>) -> (Timestamp, Option<BatchChunk
             });
         })
         .map(BatchChunk::Traces),
+        Signal::Metrics => unreachable!("metrics have a door of their own"),
     };
     (check.newest, chunk.ok().filter(|_| check.clean))
 }

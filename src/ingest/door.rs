@@ -30,16 +30,16 @@ const QUEUE_RETRY_S: u32 = 1;
 /// The way in. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Door {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     config: Config,
     budget: Budget,
     offload: Offload,
     queue: SyncSender<Item>,
-    clock: Clock,
-    metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
     sources: Arc<Sources>,
 }
 
@@ -216,13 +216,13 @@ impl Door {
         answer.await.ok()
     }
 
-    fn refused(&self, signal: Signal, refusal: &Refusal) {
+    pub(super) fn refused(&self, signal: Signal, refusal: &Refusal) {
         let labels = [signal.name(), refusal.reason()];
         self.shared.metrics.add(Metric::Refused, &labels, 1);
     }
 
     /// Refuses what could never have memory, instead of letting it wait for some.
-    fn fits(&self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn fits(&self, bytes: usize) -> Result<(), Refusal> {
         let max = self.shared.budget.total();
         if bytes > max {
             let (bytes, max) = (bytes as u64, max as u64);
@@ -320,6 +320,19 @@ impl Door {
         self.offload(permit, bytes, on_terms).await
     }
 
+    /// Hands something to the writer.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] when the queue is full, [`Refusal::Closing`].
+    pub(super) fn queue(&self, item: Item) -> Result<(), Refusal> {
+        self.shared.queue.try_send(item).map_err(|e| match e {
+            TrySendError::Full(_) => Refusal::Overloaded {
+                retry_after_s: QUEUE_RETRY_S,
+            },
+            TrySendError::Disconnected(_) => Refusal::Closing,
+        })
+    }
+
     /// Queues a batch and waits for the word of the writer, which counts it.
     async fn store(&self, batch: Batch, report: Report, permit: Permit) -> Result<Stored, Refusal> {
         let signal = report.signal;
@@ -334,14 +347,8 @@ impl Door {
             report,
             permit,
         }));
-        match self.shared.queue.try_send(item) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                return refused(Refusal::Overloaded {
-                    retry_after_s: QUEUE_RETRY_S,
-                });
-            }
-            Err(TrySendError::Disconnected(_)) => return refused(Refusal::Closing),
+        if let Err(refusal) = self.queue(item) {
+            return refused(refusal);
         }
         match outcome.await {
             Ok(outcome) => outcome,

@@ -13,6 +13,7 @@ mod door;
 #[cfg(test)]
 mod door_tests;
 mod limits;
+mod metrics;
 mod offload;
 mod redact;
 mod report;
@@ -36,6 +37,7 @@ pub(crate) use budget::Budget;
 pub(crate) use budget::Permit;
 pub(crate) use door::{Door, WriterThread};
 pub(crate) use limits::{DEPTH_MAX, Limits, TRUNCATED};
+pub(crate) use metrics::{MetricsReceipt, MetricsSubmission, metrics_key};
 pub(crate) use redact::Redact;
 
 /// Whether an acknowledgement waits for the disk (setting `durability`).
@@ -212,5 +214,6 @@ pub(crate) fn records_kept(
     Ok(match admitted.chunk {
         crate::store::BatchChunk::Logs(chunk) => chunk.entries.len(),
         crate::store::BatchChunk::Traces(chunk) => chunk.entries.len(),
+        crate::store::BatchChunk::Metrics(_) => 0,
     })
 }

@@ -38,6 +38,7 @@ impl Report {
             accepted: match chunk {
                 BatchChunk::Logs(chunk) => chunk.entries.len() as u64,
                 BatchChunk::Traces(chunk) => chunk.entries.len() as u64,
+                BatchChunk::Metrics(chunk) => chunk.samples,
             },
             masked: masked.iter().map(|(rule, n)| (rule.name(), *n)).collect(),
             rewritten,
@@ -89,6 +90,7 @@ impl Report {
         match self.signal {
             Signal::Traces => "spans",
             Signal::Logs => "log records",
+            Signal::Metrics => "samples",
         }
     }
 

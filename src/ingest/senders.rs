@@ -24,6 +24,7 @@ pub(super) fn of(chunk: &BatchChunk, newest: Timestamp, transport: Transport) ->
             let groups = chunk.entries.iter().map(|entry| entry.group);
             collect(chunk, groups, Signal::Traces, newest, transport)
         }
+        BatchChunk::Metrics(_) => Vec::new(),
     }
 }
 

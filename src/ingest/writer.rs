@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 
 use super::budget::Permit;
 use super::dedup::Window;
+use super::metrics::{AckedMetrics, WaitingMetrics};
 use super::report::Report;
 use super::spare::Spare;
-use super::{Durability, Refusal};
+use super::{Durability, MetricsReceipt, Refusal};
 use crate::model::Timestamp;
 use crate::observe::sources::Sources;
 use crate::observe::{Clock, Metrics};
@@ -30,6 +31,7 @@ const BEHIND_RETRY_S: u32 = 1;
 /// What waits for the writer.
 pub(super) enum Item {
     Batch(Box<Waiting>),
+    Metrics(Box<WaitingMetrics>),
     Delete(Box<Wanted>, oneshot::Sender<Result<Deletion, StoreError>>),
     /// No more will come: sync, seal nothing, end.
     Close,
@@ -80,6 +82,7 @@ impl Loop {
             while let Some(item) = next {
                 match item {
                     Item::Batch(item) => self.append(*item, now, &mut waiting),
+                    Item::Metrics(item) => self.append_metrics(*item, now, &mut waiting),
                     // Whoever asked may have hung up; it holds all the same.
                     Item::Delete(wanted, reply) => {
                         _ = reply.send(self.writer.delete(&wanted, now));
@@ -121,38 +124,99 @@ impl Loop {
             self.window.remember(key, now);
         }
         drop(item.permit);
-        let acked = Acked {
+        let is_kept = outcome.is_ok();
+        let acked = Acked::Records(Box::new(AckedRecords {
             reply: item.reply,
             report: item.report,
             outcome,
+        }));
+        self.acknowledge(acked, is_kept, waiting);
+    }
+
+    fn append_metrics(&mut self, item: WaitingMetrics, now: Timestamp, waiting: &mut Vec<Acked>) {
+        let WaitingMetrics {
+            request,
+            left_out,
+            transport,
+            reply,
+            permit,
+        } = item;
+        // Scrapes have none.
+        let has_key = request.key != 0;
+        let outcome = if has_key && self.window.contains(request.key, now) {
+            Ok(MetricsReceipt {
+                deduplicated: true,
+                ..MetricsReceipt::default()
+            })
+        } else {
+            let kept = self.writer.append_metrics(&request);
+            kept.map(|outcome| MetricsReceipt {
+                outcome,
+                deduplicated: false,
+            })
+            .map_err(|error| refusal(&error))
         };
-        match (self.durability, &acked.outcome) {
-            (Durability::Sync, Ok(_)) => waiting.push(acked),
-            (Durability::Fast, _) | (Durability::Sync, Err(_)) => self.answer(acked),
+        if has_key && outcome.as_ref().is_ok_and(|receipt| !receipt.deduplicated) {
+            self.window.remember(request.key, now);
+        }
+        drop(permit);
+        let is_kept = outcome.is_ok();
+        let acked = Acked::Metrics(Box::new(AckedMetrics {
+            left_out,
+            transport,
+            reply,
+            outcome,
+        }));
+        self.acknowledge(acked, is_kept, waiting);
+    }
+
+    /// In `sync` mode what is kept waits for the disk.
+    fn acknowledge(&self, acked: Acked, is_kept: bool, waiting: &mut Vec<Acked>) {
+        match (self.durability, is_kept) {
+            (Durability::Sync, true) => waiting.push(acked),
+            (Durability::Fast, _) | (Durability::Sync, false) => self.answer(acked),
         }
     }
 
     /// Makes everything appended durable and acknowledges those who wait for it.
     fn sync(&mut self, waiting: &mut Vec<Acked>) {
         let outcome = self.writer.sync().map_err(|error| refusal(&error));
-        for acked in waiting.drain(..) {
-            let outcome = outcome.clone().and(acked.outcome);
-            self.answer(Acked { outcome, ..acked });
+        for mut acked in waiting.drain(..) {
+            if let Err(refusal) = &outcome {
+                match &mut acked {
+                    Acked::Records(acked) => acked.outcome = Err(refusal.clone()),
+                    Acked::Metrics(acked) => acked.outcome = Err(refusal.clone()),
+                }
+            }
+            self.answer(acked);
         }
     }
 
     /// Counts what became of a request, then tells its sender, who may have hung up: what was sent
     /// is kept and counted all the same.
     fn answer(&self, acked: Acked) {
-        acked
-            .report
-            .count(&acked.outcome, &self.metrics, &self.sources);
-        _ = acked.reply.send(acked.outcome);
+        match acked {
+            Acked::Records(acked) => {
+                let AckedRecords {
+                    reply,
+                    report,
+                    outcome,
+                } = *acked;
+                report.count(&outcome, &self.metrics, &self.sources);
+                _ = reply.send(outcome);
+            }
+            Acked::Metrics(acked) => acked.answer(&self.metrics),
+        }
     }
 }
 
 /// A request that is through but for its answer; in `sync` mode it waits for the disk.
-struct Acked {
+enum Acked {
+    Records(Box<AckedRecords>),
+    Metrics(Box<AckedMetrics>),
+}
+
+struct AckedRecords {
     reply: oneshot::Sender<Outcome>,
     report: Report,
     outcome: Outcome,

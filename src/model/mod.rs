@@ -7,6 +7,7 @@
 pub(crate) mod body;
 pub(crate) mod chunk;
 pub(crate) mod id;
+pub(crate) mod metric;
 pub(crate) mod otlp;
 pub(crate) mod owned;
 pub(crate) mod record;
@@ -39,17 +40,22 @@ pub(crate) use value::ValueRef;
 pub(crate) enum Signal {
     Traces,
     Logs,
+    Metrics,
 }
 
 impl Signal {
     /// Every signal, in the order of their numbers on disk.
-    pub(crate) const ALL: [Signal; 2] = [Signal::Traces, Signal::Logs];
+    pub(crate) const ALL: [Signal; 3] = [Signal::Traces, Signal::Logs, Signal::Metrics];
+
+    /// Those of single records, which can be searched and deleted by their content.
+    pub(crate) const RECORDS: [Signal; 2] = [Signal::Traces, Signal::Logs];
 
     /// The name in paths, metrics and settings.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Signal::Traces => "traces",
             Signal::Logs => "logs",
+            Signal::Metrics => "metrics",
         }
     }
 }

@@ -40,6 +40,11 @@ impl std::fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
+/// A signed number of the wire's zigzag form (sint32, sint64).
+pub(crate) const fn zigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
 /// One field's value, still undecoded where it has a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field<'a> {
@@ -80,6 +85,31 @@ impl<'a> Field<'a> {
         } else {
             Err(WireError::WrongType)
         }
+    }
+
+    /// The numbers of a packed repeated field of varints.
+    pub(crate) fn packed_varints(
+        self,
+    ) -> Result<impl Iterator<Item = Result<u64, WireError>>, WireError> {
+        let mut rest = Fields::new(self.bytes()?);
+        Ok(std::iter::from_fn(move || {
+            (!rest.rest.is_empty()).then(|| {
+                let number = rest.varint();
+                if number.is_err() {
+                    // Nothing behind it can be read.
+                    rest = Fields::new(&[]);
+                }
+                number
+            })
+        }))
+    }
+
+    /// The numbers of a packed repeated field of fixed64 or double.
+    pub(crate) fn packed_fixed64(self) -> Result<impl Iterator<Item = u64>, WireError> {
+        let (numbers, []) = self.bytes()?.as_chunks::<8>() else {
+            return Err(WireError::Truncated);
+        };
+        Ok(numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)))
     }
 
     pub(crate) fn str(self) -> Result<&'a str, WireError> {

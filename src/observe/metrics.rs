@@ -69,6 +69,12 @@ metrics! {
     Mended = Counter "watchpost_ingest_mended_strings_total" ["signal"] "Strings that were not UTF-8 and got U+FFFD.";
     Redacted = Counter "watchpost_ingest_redacted_values_total" ["signal", "rule"] "Secrets masked before anything was written.";
     Deduplicated = Counter "watchpost_ingest_deduplicated_requests_total" ["signal"] "Requests seen before within ingest.dedup_window: acknowledged again, not stored twice.";
+    Exemplars = Counter "watchpost_ingest_exemplars_total" [] "Exemplars of metrics kept.";
+    RepeatedSamples = Counter "watchpost_ingest_repeated_samples_total" [] "Samples and exemplars that came again with the same value: accepted, not stored twice.";
+    SeriesAdded = Counter "watchpost_series_added_total" [] "Series of metrics seen for the first time.";
+    SeriesLimitDropped = Counter "watchpost_series_limit_dropped_total" ["reason"] "Samples left out because of a cap on series or labels (limits.active_series).";
+    ActiveSeries = Gauge "watchpost_series_active" [] "Series of metrics with samples within about the last hour.";
+    KnownSeries = Gauge "watchpost_series_known" [] "Series of metrics that are stored.";
     BudgetBytes = Gauge "watchpost_ingest_budget_bytes" [] "Memory that requests in flight may use.";
     BudgetUsedBytes = Gauge "watchpost_ingest_budget_used_bytes" [] "Memory that requests in flight use now.";
     MemoryBudgetBytes = Gauge "watchpost_memory_budget_bytes" ["user"] "Share of limits.memory, by user.";
@@ -87,6 +93,9 @@ metrics! {
     StoreQuarantined = Gauge "watchpost_store_quarantined" [] "Damaged blocks and segments set aside; answers over them say partial.";
     StoreTemplates = Gauge "watchpost_store_templates" [] "Templates of log texts that the catalogue knows.";
     StoreTemplatesRefused = Counter "watchpost_store_templates_refused_total" [] "Log records kept with a plain body since the start, because their service (or all of them) has too many templates.";
+    Scrapes = Counter "watchpost_scrapes_total" ["result"] "Scrapes of targets that were kept: up, or down with the markers of what ended.";
+    ScrapesNotKept = Counter "watchpost_scrapes_not_kept_total" ["reason"] "Scrapes of which nothing was kept, because the store did not take them.";
+    ScrapeTargets = Gauge "watchpost_scrape_targets" ["state"] "Targets by the state of their last scrape.";
     HttpRequests = Counter "watchpost_http_requests_total" ["route", "status"] "Answers of pages and APIs.";
     QueriesRunning = Gauge "watchpost_queries_running" [] "Queries now at work.";
     QueriesRefused = Counter "watchpost_queries_refused_total" ["reason"] "Queries not run, or ended early.";

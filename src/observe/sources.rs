@@ -27,18 +27,24 @@ pub(crate) enum Transport {
     HttpProtobuf,
     HttpJson,
     Loki,
+    RemoteWrite,
+    Scrape,
+    Pushgateway,
     /// Not recognisable: refused before its format was known.
     Unknown,
 }
 
 impl Transport {
-    /// The words of `OTEL_EXPORTER_OTLP_PROTOCOL`, and `loki`.
+    /// The words of `OTEL_EXPORTER_OTLP_PROTOCOL`, and those of other senders.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Transport::Grpc => "grpc",
             Transport::HttpProtobuf => "http/protobuf",
             Transport::HttpJson => "http/json",
             Transport::Loki => "loki",
+            Transport::RemoteWrite => "remote_write",
+            Transport::Scrape => "scrape",
+            Transport::Pushgateway => "pushgateway",
             Transport::Unknown => "unknown",
         }
     }
@@ -65,6 +71,7 @@ pub(crate) struct Sender {
     pub(crate) transport: Transport,
     pub(crate) logs: u64,
     pub(crate) spans: u64,
+    pub(crate) samples: u64,
     /// Decompressed bytes of its records.
     pub(crate) bytes: u64,
     pub(crate) last_seen: Timestamp,
@@ -144,6 +151,7 @@ impl Sources {
             transport: seen.transport,
             logs: 0,
             spans: 0,
+            samples: 0,
             bytes: 0,
             last_seen: seen.at,
             rejected: BTreeMap::new(),
@@ -152,6 +160,7 @@ impl Sources {
         match seen.signal {
             Signal::Logs => sender.logs += seen.records,
             Signal::Traces => sender.spans += seen.records,
+            Signal::Metrics => sender.samples += seen.records,
         }
         sender.bytes += seen.bytes;
         sender.last_seen = sender.last_seen.max(seen.at);

@@ -106,6 +106,11 @@ impl Control {
         self
     }
 
+    /// Samples that fit into its memory at once: a time and a value each.
+    pub(crate) const fn samples_max(&self) -> usize {
+        (self.memory_max / 16) as usize
+    }
+
     /// Takes memory for something found. Checked by [`Control::check`] too, so that whoever cannot
     /// stop at once overshoots by one unit at most.
     pub(crate) fn hold(&self, bytes: usize) -> Result<(), Partial> {
@@ -213,10 +218,17 @@ impl Registry {
     /// Lists a query as running until the returned guard is dropped. `None` when
     /// [`RUNNING_MAX`] queries run already.
     ///
-    /// `memory_max` is what it may hold, in bytes.
-    pub(crate) fn start(&self, text: &str, now: Instant, memory_max: u64) -> Option<Running> {
+    /// `memory_max` is what it may hold, in bytes, `time` what it may take: at most
+    /// [`QUERY_TIME_MAX`].
+    pub(crate) fn start(
+        &self,
+        text: &str,
+        now: Instant,
+        memory_max: u64,
+        time: Duration,
+    ) -> Option<Running> {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let control = Control::new(id, now, QUERY_TIME_MAX, QUERY_BYTES_MAX);
+        let control = Control::new(id, now, time.min(QUERY_TIME_MAX), QUERY_BYTES_MAX);
         let control = Arc::new(control.with_memory(memory_max));
         let mut running = self.lock();
         if running.len() >= RUNNING_MAX {
@@ -324,7 +336,7 @@ mod tests {
     fn a_running_query_is_listed_cancelled_by_id_and_gone_when_dropped() {
         let registry = Registry::default();
         let running = registry
-            .start("error", Instant::now(), 1 << 20)
+            .start("error", Instant::now(), 1 << 20, QUERY_TIME_MAX)
             .expect("room");
         let id = running.control().id();
         assert_eq!(registry.list().len(), 1);

@@ -75,7 +75,7 @@ pub(crate) struct Matching {
 pub(super) fn count(
     snapshot: &Snapshot,
     expr: &Expr,
-    signals: [bool; Signal::ALL.len()],
+    signals: [bool; Signal::RECORDS.len()],
     range: TimeRange,
     control: &Control,
 ) -> Result<Matching, QueryError> {

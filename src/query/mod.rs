@@ -9,6 +9,7 @@ mod best;
 pub(crate) mod compare;
 pub(crate) mod control;
 mod delete;
+pub(crate) mod explore;
 mod facets;
 mod histogram;
 pub(crate) mod lang;
@@ -16,6 +17,7 @@ pub(crate) mod layout;
 mod logs;
 mod matcher;
 mod patterns;
+pub(crate) mod promql;
 mod scan;
 mod scatter;
 mod span;
@@ -117,6 +119,11 @@ pub(crate) struct Engine {
     layouts: Arc<layout::cache::Cache>,
     /// The store at the moment that all is asked of; `None`: as it is at each question.
     moment: Option<Snapshot>,
+    /// The metrics of that moment.
+    metrics: Option<Arc<promql::store_source::StoreSource>>,
+    /// Series of a test, instead of the store's.
+    #[cfg(test)]
+    pub(crate) series_of_test: Option<Arc<promql::promqltest::memory::Memory>>,
 }
 
 impl Engine {
@@ -128,6 +135,9 @@ impl Engine {
             store,
             registry: Registry::default(),
             moment: None,
+            metrics: None,
+            #[cfg(test)]
+            series_of_test: None,
         }
     }
 
@@ -142,8 +152,21 @@ impl Engine {
     pub(crate) fn at_this_moment(&self) -> Engine {
         Engine {
             moment: Some(self.store.snapshot()),
+            metrics: Some(Arc::new(promql::store_source::StoreSource::new(
+                &self.store,
+            ))),
             ..self.clone()
         }
+    }
+
+    /// What PromQL reads.
+    pub(crate) fn series(&self) -> Arc<dyn promql::source::SeriesSource> {
+        #[cfg(test)]
+        if let Some(series) = &self.series_of_test {
+            return series.clone();
+        }
+        let own = || Arc::new(promql::store_source::StoreSource::new(&self.store));
+        self.metrics.clone().unwrap_or_else(own)
     }
 
     /// A page of log records.
@@ -219,7 +242,7 @@ impl Engine {
     pub(crate) fn matching(
         &self,
         query: &lang::Expr,
-        signals: [bool; Signal::ALL.len()],
+        signals: [bool; Signal::RECORDS.len()],
         range: TimeRange,
         control: &Control,
     ) -> Result<Matching, QueryError> {

@@ -40,6 +40,7 @@ pub(super) fn suggest(
         match signal {
             Signal::Logs => facets::of_logs(snapshot, ask, control),
             Signal::Traces => facets::of_spans(snapshot, ask, control),
+            Signal::Metrics => Ok(Facets::default()),
         }
     };
     let mut found = match word.field {
@@ -143,6 +144,7 @@ fn names(word: &Word<'_>, signal: Signal, sample: &Facets) -> Vec<Suggestion> {
         Signal::Traces => &[
             "service", "name", "status", "duration", "kind", "root", "trace", "span",
         ],
+        Signal::Metrics => &[],
     };
     let count_of = |name: &str| {
         let name = if name == "level" { "severity" } else { name };

@@ -131,3 +131,25 @@ pub(crate) fn status_message(code: i32, message: &str, retry_after_s: Option<u32
     }
     out
 }
+
+/// A text for people in the log of a sender; no text, no type.
+pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    if !text.is_empty() {
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+    }
+    response
+}
+
+/// Failure for senders that read a status and a text.
+pub(crate) fn plain_failed(fault: &Fault) -> Response<Body> {
+    let mut response = plain(fault.http_status(), &fault.to_string());
+    if let Some(seconds) = fault.retry_after_s() {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -42,6 +42,10 @@ const DEFLATE_RATIO_MAX: usize = 1040;
 /// Largest window of a zstd frame, 2^23 B = 8 MiB: what RFC 8878 asks decoders to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// Snappy's longest copy, 64 bytes, takes 3: a stream that declares more than this many times its
+/// own length is lying.
+const SNAPPY_RATIO_MAX: usize = 22;
+
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -274,6 +278,31 @@ fn zstd_reader(bytes: &[u8]) -> Result<zstd::stream::read::Decoder<'static, &[u8
         .window_log_max(ZSTD_WINDOW_LOG_MAX)
         .map_err(failed)?;
     Ok(decoder)
+}
+
+/// The length that a block of snappy declares, checked before anything is allocated.
+pub(crate) fn unsnappied_bytes(bytes: &[u8], max: usize) -> Result<usize, Fault> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    let damaged = |_| Fault::Compression("snappy");
+    let declared = snap::raw::decompress_len(bytes).map_err(damaged)?;
+    if declared > max {
+        return Err(Fault::too_large(declared as u64, max));
+    }
+    if declared > bytes.len() * SNAPPY_RATIO_MAX {
+        return Err(Fault::Compression("snappy"));
+    }
+    Ok(declared)
+}
+
+pub(crate) fn unsnappy(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    snap::raw::Decoder::new()
+        .decompress_vec(bytes)
+        .map_err(|_| Fault::Compression("snappy"))
 }
 
 /// What a compressed stream says about its length, if that can be: it may say too little.

@@ -14,10 +14,14 @@ pub(crate) enum Fault {
     ContentType(String),
     /// Content-Encoding or grpc-encoding is unknown, or more than one.
     Coding(String),
+    /// A type or encoding that this way in does not take; the text says which ones it does.
+    Unsupported(String),
     /// The bytes do not decompress.
     Compression(&'static str),
     /// Not the JSON, protobuf, Loki or gRPC message it claims to be.
     Malformed(String),
+    /// Small state could not be written; the text is the database's.
+    Unkept(String),
     /// The body did not arrive in time.
     Slow,
     /// The sender broke off.
@@ -56,9 +60,11 @@ impl Fault {
             Fault::Refused(Refusal::DiskFull | Refusal::Poisoned | Refusal::Closing) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Fault::ContentType(_) | Fault::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Fault::ContentType(_) | Fault::Coding(_) | Fault::Unsupported(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             // Not 408: OTLP clients try again after 429, 502, 503 and 504 only.
-            Fault::Slow => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Slow | Fault::Unkept(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -73,7 +79,11 @@ impl Fault {
             Fault::Refused(Refusal::DiskFull | Refusal::Poisoned | Refusal::Closing) => {
                 Code::Unavailable
             }
-            Fault::ContentType(_) | Fault::Coding(_) | Fault::WrongPort(_) => Code::Unimplemented,
+            Fault::ContentType(_)
+            | Fault::Coding(_)
+            | Fault::Unsupported(_)
+            | Fault::WrongPort(_) => Code::Unimplemented,
+            Fault::Unkept(_) => Code::Unavailable,
             Fault::Slow => Code::DeadlineExceeded,
             Fault::Gone => Code::Cancelled,
         }
@@ -85,11 +95,12 @@ impl Fault {
             Fault::Refused(refusal) => refusal.retry_after_s(),
             Fault::ContentType(_)
             | Fault::Coding(_)
+            | Fault::Unsupported(_)
             | Fault::Compression(_)
             | Fault::Malformed(_)
             | Fault::Gone
             | Fault::WrongPort(_) => None,
-            Fault::Slow => Some(SLOW_RETRY_S),
+            Fault::Slow | Fault::Unkept(_) => Some(SLOW_RETRY_S),
         }
     }
 
@@ -99,8 +110,10 @@ impl Fault {
             Fault::Refused(refusal) => refusal.reason(),
             Fault::ContentType(_) => "content_type",
             Fault::Coding(_) => "content_encoding",
+            Fault::Unsupported(_) => "unsupported",
             Fault::Compression(_) => "compression",
             Fault::Malformed(_) => "malformed",
+            Fault::Unkept(_) => "unkept",
             Fault::Slow => "slow",
             Fault::Gone => "gone",
             Fault::WrongPort(_) => "wrong_port",
@@ -124,7 +137,9 @@ impl std::fmt::Display for Fault {
                 "encoding {found:?} is not taken: send gzip, zstd or deflate, one of them, or none"
             ),
             Fault::Compression(coding) => write!(f, "the body is not valid {coding}"),
-            Fault::Malformed(what) => f.write_str(what),
+            Fault::Malformed(what) | Fault::Unsupported(what) | Fault::Unkept(what) => {
+                f.write_str(what)
+            }
             Fault::Slow => f.write_str("the body did not arrive within 30 s"),
             Fault::Gone => f.write_str("the sender broke off before the body was complete"),
             Fault::WrongPort(hint) => f.write_str(hint),

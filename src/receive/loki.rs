@@ -12,20 +12,16 @@ mod transcode;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{Response, StatusCode, header};
 
 use super::body::{self, Coding, Prefix};
 use super::fault::Fault;
-use super::{Arrival, Receiver};
+use super::{Arrival, Receiver, answer};
 use crate::ingest::{Receipt, Submission};
 use crate::model::{ProjectId, Signal};
 use crate::observe::sources::Transport;
 
 pub(crate) use transcode::{from_json, from_protobuf};
-
-/// Snappy's longest copy, 64 bytes, takes 3: a stream that declares more than this many times its
-/// own length is lying.
-const SNAPPY_RATIO_MAX: usize = 22;
 
 /// `POST /loki/api/v1/push`
 pub(crate) async fn push(State(receiver): State<Receiver>, request: Request) -> Response<Body> {
@@ -33,13 +29,13 @@ pub(crate) async fn push(State(receiver): State<Receiver>, request: Request) -> 
     let mut received = 0;
     let outcome = take(&receiver, &parts, body, &mut received).await;
     let response = match &outcome {
-        Ok(receipt) if receipt.rejected == 0 => plain(StatusCode::NO_CONTENT, ""),
+        Ok(receipt) if receipt.rejected == 0 => answer::plain(StatusCode::NO_CONTENT, ""),
         // The rest is kept; Loki's clients log the text of a 400 and do not send again.
-        Ok(receipt) => plain(
+        Ok(receipt) => answer::plain(
             StatusCode::BAD_REQUEST,
             receipt.message.as_deref().unwrap_or_default(),
         ),
-        Err(fault) => failed(fault),
+        Err(fault) => answer::plain_failed(fault),
     };
     let arrival = Arrival {
         signal: "logs",
@@ -87,9 +83,9 @@ async fn take(
         let read = move || from_json(&bytes);
         receiver.door.offload(&permit, read_bytes, read).await
     } else {
-        let declared = unsnappied_bytes(&bytes, max)?;
+        let declared = body::unsnappied_bytes(&bytes, max)?;
         permit.grow(2 * declared).await?;
-        let read = move || unsnappy(&bytes).map(|bytes| from_protobuf(&bytes));
+        let read = move || body::unsnappy(&bytes).map(|bytes| from_protobuf(&bytes));
         receiver.door.offload(&permit, declared, read).await?
     };
     let pushed = pushed.map_err(|what| Fault::Malformed(format!("not a Loki push: {what}")))?;
@@ -114,51 +110,6 @@ async fn take(
         });
     }
     Ok(receipt)
-}
-
-/// The length that a block of snappy declares, checked before anything is allocated.
-fn unsnappied_bytes(bytes: &[u8], max: usize) -> Result<usize, Fault> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    let damaged = |_| Fault::Compression("snappy");
-    let declared = snap::raw::decompress_len(bytes).map_err(damaged)?;
-    if declared > max {
-        return Err(Fault::too_large(declared as u64, max));
-    }
-    if declared > bytes.len() * SNAPPY_RATIO_MAX {
-        return Err(Fault::Compression("snappy"));
-    }
-    Ok(declared)
-}
-
-fn unsnappy(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    snap::raw::Decoder::new()
-        .decompress_vec(bytes)
-        .map_err(|_| Fault::Compression("snappy"))
-}
-
-fn plain(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text.to_owned()));
-    *response.status_mut() = status;
-    if !text.is_empty() {
-        let text = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, text);
-    }
-    response
-}
-
-fn failed(fault: &Fault) -> Response<Body> {
-    let mut response = plain(fault.http_status(), &fault.to_string());
-    if let Some(seconds) = fault.retry_after_s() {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
 }
 
 #[cfg(test)]

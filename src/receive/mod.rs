@@ -6,31 +6,40 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod cors;
+pub(crate) mod exposition;
 pub(crate) mod fault;
 mod json;
 pub(crate) mod loki;
-mod metrics_later;
+pub(crate) mod metrics;
+mod native;
 pub(crate) mod otlp_grpc;
 pub(crate) mod otlp_http;
 pub(crate) mod otlp_json;
 pub(crate) mod otlp_json_out;
+pub(crate) mod otlp_metrics;
 mod otlp_shape;
+pub(crate) mod pushgateway;
+pub(crate) mod remote_write;
 #[cfg(test)]
 mod tests;
 
-use crate::ingest::{Door, Permit, Receipt, Submission};
-use crate::model::record::SERVICE_UNKNOWN;
+use std::sync::Arc;
+
+use crate::ingest::{Door, Permit, Receipt, Submission, metrics_key};
 use crate::model::{ProjectId, Signal};
 use crate::observe::Metric;
 use crate::observe::sources::{Transport, WireLine};
 use answer::{Format, Kind};
 use body::Coding;
 use fault::Fault;
+use otlp_metrics::Deltas;
 
 /// What every receiver needs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     pub(crate) door: Door,
+    /// Sums of what OTLP tells in deltas.
+    deltas: Arc<Deltas>,
 }
 
 /// What is known of a request besides its outcome, for the counters and the wire of `/start`.
@@ -54,7 +63,18 @@ pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Bytes of series for each byte of OTLP metrics, about: a histogram's labels are there once and
+/// become those of each bucket.
+const SERIES_PER_BYTE: usize = 4;
+
 impl Receiver {
+    pub(crate) fn new(door: Door) -> Receiver {
+        Receiver {
+            door,
+            deltas: Arc::default(),
+        }
+    }
+
     /// From bytes as they came to a receipt: decompress, transcode, hand to the door.
     pub(crate) async fn submit(
         &self,
@@ -81,14 +101,7 @@ impl Receiver {
         let signal = match kind {
             Kind::Traces => Signal::Traces,
             Kind::Logs => Signal::Logs,
-            Kind::Metrics => {
-                let reject = move || metrics_later::reject_all(&decoded, format);
-                let receipt = self.door.offload(&permit, decoded_bytes, reject).await?;
-                let labels = [kind.name(), SERVICE_UNKNOWN, "not_kept"];
-                let metrics = self.door.metrics();
-                metrics.add(Metric::Rejected, &labels, receipt.rejected);
-                return Ok(receipt);
-            }
+            Kind::Metrics => return self.submit_points(decoded, format, transport, permit).await,
         };
         if format == Format::Json {
             // Protobuf is shorter than the JSON it says the same as; both are there at the same time.
@@ -109,6 +122,43 @@ impl Receiver {
             left_out: 0,
         };
         Ok(self.door.submit(permit, submission).await?)
+    }
+
+    /// A decompressed request of OTLP metrics.
+    async fn submit_points(
+        &self,
+        request: Vec<u8>,
+        format: Format,
+        transport: Transport,
+        mut permit: Permit,
+    ) -> Result<Receipt, Fault> {
+        let raw_bytes = request.len();
+        permit.grow(SERIES_PER_BYTE * raw_bytes).await?;
+        let deltas = self.deltas.clone();
+        let read = move || {
+            let transcoded = match format {
+                Format::Protobuf => None,
+                Format::Json => Some(
+                    otlp_json::transcode_metrics(&request)
+                        .map_err(|error| Fault::Malformed(format!("not OTLP/JSON: {error}")))?,
+                ),
+            };
+            let key = metrics_key(&request, ProjectId::DEFAULT);
+            let decoded = otlp_metrics::decode(transcoded.as_ref().unwrap_or(&request), &deltas);
+            let decoded = decoded.map_err(|error| {
+                Fault::Malformed(format!("not an OTLP metrics request: {error}"))
+            })?;
+            Ok::<_, Fault>((key, decoded))
+        };
+        let (key, decoded) = self.door.offload(&permit, raw_bytes, read).await?;
+        permit.shrink(raw_bytes);
+        let coming = metrics::Coming {
+            transport,
+            key: Some(key),
+            raw_bytes,
+            decoded,
+        };
+        Ok(self.keep_metrics(permit, coming).await?.1)
     }
 
     /// Counts an answered request.

@@ -30,6 +30,18 @@ pub(crate) fn transcode(signal: Signal, json: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Transcodes an `ExportMetricsServiceRequest`.
+///
+/// # Errors
+/// Not JSON, or not an object at the top.
+pub(crate) fn transcode_metrics(json: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(json.len() / 2);
+    let mut reader = Reader::new(json);
+    message(&mut reader, &otlp_shape::METRICS, 1, &mut out)?;
+    reader.end()?;
+    Ok(out)
+}
+
 /// An object of a shape. `depth` is the level of AnyValues in it.
 fn message(reader: &mut Reader<'_>, shape: &Shape, depth: usize, out: &mut Vec<u8>) -> Result<()> {
     reader.object(|reader, key| match shape.field(key) {
@@ -57,6 +69,20 @@ fn field(
         },
         (Kind::Varint | Kind::Fixed64 | Kind::Fixed32, Next::String | Next::Number) => {
             number_field(out, number, kind, integer(reader)?);
+        }
+        (Kind::Signed64 | Kind::ZigZag | Kind::Double, Next::String | Next::Number) => {
+            element(reader, number, kind, out)?;
+        }
+        (Kind::Bool, Next::Bool) => {
+            write::varint_field(out, number, u64::from(reader.bool()?));
+        }
+        (Kind::Bool, Next::String) => match reader.string()?.as_ref() {
+            "true" => write::varint_field(out, number, 1),
+            "false" => {}
+            _ => spoil(out, number, Kind::Varint),
+        },
+        (Kind::ManyFixed64 | Kind::ManyVarint | Kind::ManyDouble, Next::Array) => {
+            reader.array(|reader| element(reader, number, kind, out))?;
         }
         (Kind::Any, Next::Object) => {
             write::try_message(out, number, |out| any_value(reader, depth, out))?;
@@ -105,6 +131,39 @@ fn number_field(out: &mut Vec<u8>, number: u32, kind: Kind, value: Option<i128>)
         }
         _ => spoil(out, number, kind),
     }
+}
+
+/// A number of metrics, alone or one of many: written when it is zero too.
+fn element(reader: &mut Reader<'_>, number: u32, kind: Kind, out: &mut Vec<u8>) -> Result<()> {
+    let scalar = matches!(reader.peek()?, Next::String | Next::Number);
+    let found = match kind {
+        _ if !scalar => {
+            reader.skip()?;
+            None
+        }
+        Kind::Double | Kind::ManyDouble => double(reader)?.map(f64::to_bits),
+        Kind::Signed64 => integer(reader)?
+            .and_then(|n| i64::try_from(n).ok())
+            .map(|n| n as u64),
+        Kind::ZigZag => {
+            let n = integer(reader)?.and_then(|n| i32::try_from(n).ok());
+            n.map(|n| u64::from((n << 1 ^ n >> 31) as u32))
+        }
+        _ => integer(reader)?.and_then(|n| u64::try_from(n).ok()),
+    };
+    let varint = matches!(kind, Kind::ZigZag | Kind::ManyVarint);
+    match found {
+        Some(n) if varint => {
+            write::varint(out, u64::from(number << 3));
+            write::varint(out, n);
+        }
+        Some(n) => {
+            write::varint(out, u64::from(number << 3 | 1));
+            out.extend_from_slice(&n.to_le_bytes());
+        }
+        None => spoil(out, number, if varint { Kind::Varint } else { kind }),
+    }
+    Ok(())
 }
 
 /// Writes a field with a wire type that is not its own: admission sees the record as malformed.

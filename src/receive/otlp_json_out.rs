@@ -53,6 +53,9 @@ fn field(out: &mut String, number: u32, kind: Kind, raw: &[u8]) -> Result<bool, 
         Kind::Many(_) | Kind::ManyStr => return list(out, number, kind, raw),
         Kind::Str | Kind::Varint | Kind::Fixed64 | Kind::Fixed32 => {}
         Kind::Id | Kind::Any | Kind::One(_) => {}
+        // Of metrics only, which are given back as series and never as OTLP.
+        Kind::Signed64 | Kind::ZigZag | Kind::Bool | Kind::Double => {}
+        Kind::ManyFixed64 | Kind::ManyVarint | Kind::ManyDouble => {}
     }
     let mut last = None;
     let mut fields = Fields::new(raw);
@@ -80,6 +83,8 @@ fn field(out: &mut String, number: u32, kind: Kind, raw: &[u8]) -> Result<bool, 
         Kind::Any => value(out, ValueRef::parse(field.bytes()?)?, 1)?,
         Kind::One(shape) => message(out, shape, field.bytes()?)?,
         Kind::Many(_) | Kind::ManyStr => {}
+        Kind::Signed64 | Kind::ZigZag | Kind::Bool | Kind::Double => {}
+        Kind::ManyFixed64 | Kind::ManyVarint | Kind::ManyDouble => {}
     }
     Ok(true)
 }

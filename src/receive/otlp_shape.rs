@@ -1,4 +1,4 @@
-//! The messages of OTLP traces and logs as JSON names and protobuf fields, in one table that the
+//! The messages of OTLP traces, logs and metrics as JSON names and protobuf fields, in one table that the
 //! JSON reader and the JSON writer share (opentelemetry-proto 1.10; OTLP specification, "JSON
 //! Protobuf Encoding").
 
@@ -13,6 +13,16 @@ pub(super) enum Kind {
     /// A JSON string of digits.
     Fixed64,
     Fixed32,
+    /// sfixed64: a JSON string of digits, a zero is told.
+    Signed64,
+    /// sint32: zigzag on the wire.
+    ZigZag,
+    Bool,
+    /// A zero is told: it may be one of several.
+    Double,
+    ManyFixed64,
+    ManyVarint,
+    ManyDouble,
     /// Hexadecimal.
     Id,
     Any,
@@ -30,12 +40,16 @@ pub(super) const fn request(signal: Signal) -> &'static Shape {
     match signal {
         Signal::Logs => &LOGS,
         Signal::Traces => &TRACES,
+        Signal::Metrics => panic!("metrics are read by their own receiver"),
     }
 }
 
 static LOGS: Shape = Shape(&[("resourceLogs", 1, Kind::Many(&RESOURCE_LOGS))]);
 
 static TRACES: Shape = Shape(&[("resourceSpans", 1, Kind::Many(&RESOURCE_SPANS))]);
+
+/// `ExportMetricsServiceRequest`.
+pub(super) static METRICS: Shape = Shape(&[("resourceMetrics", 1, Kind::Many(&RESOURCE_METRICS))]);
 
 static RESOURCE_LOGS: Shape = Shape(&[
     ("resource", 1, Kind::One(&RESOURCE)),
@@ -133,6 +147,116 @@ static LINK: Shape = Shape(&[
 ]);
 
 static STATUS: Shape = Shape(&[("message", 2, Kind::Str), ("code", 3, Kind::Varint)]);
+
+static RESOURCE_METRICS: Shape = Shape(&[
+    ("resource", 1, Kind::One(&RESOURCE)),
+    ("scopeMetrics", 2, Kind::Many(&SCOPE_METRICS)),
+    ("schemaUrl", 3, Kind::Str),
+]);
+
+static SCOPE_METRICS: Shape = Shape(&[
+    ("scope", 1, Kind::One(&SCOPE)),
+    ("metrics", 2, Kind::Many(&METRIC)),
+    ("schemaUrl", 3, Kind::Str),
+]);
+
+static METRIC: Shape = Shape(&[
+    ("name", 1, Kind::Str),
+    ("description", 2, Kind::Str),
+    ("unit", 3, Kind::Str),
+    ("gauge", 5, Kind::One(&NUMBERS)),
+    ("sum", 7, Kind::One(&NUMBERS)),
+    ("histogram", 9, Kind::One(&HISTOGRAM)),
+    ("exponentialHistogram", 10, Kind::One(&EXPONENTIAL)),
+    ("summary", 11, Kind::One(&SUMMARY)),
+    ("metadata", 12, Kind::Many(&KEY_VALUE)),
+]);
+
+/// Of gauges and of sums.
+static NUMBERS: Shape = Shape(&[
+    ("dataPoints", 1, Kind::Many(&NUMBER_POINT)),
+    ("aggregationTemporality", 2, Kind::Varint),
+    ("isMonotonic", 3, Kind::Bool),
+]);
+
+static HISTOGRAM: Shape = Shape(&[
+    ("dataPoints", 1, Kind::Many(&HISTOGRAM_POINT)),
+    ("aggregationTemporality", 2, Kind::Varint),
+]);
+
+static EXPONENTIAL: Shape = Shape(&[
+    ("dataPoints", 1, Kind::Many(&EXPONENTIAL_POINT)),
+    ("aggregationTemporality", 2, Kind::Varint),
+]);
+
+static SUMMARY: Shape = Shape(&[("dataPoints", 1, Kind::Many(&SUMMARY_POINT))]);
+
+static NUMBER_POINT: Shape = Shape(&[
+    ("attributes", 7, Kind::Many(&KEY_VALUE)),
+    ("startTimeUnixNano", 2, Kind::Fixed64),
+    ("timeUnixNano", 3, Kind::Fixed64),
+    ("asDouble", 4, Kind::Double),
+    ("asInt", 6, Kind::Signed64),
+    ("exemplars", 5, Kind::Many(&EXEMPLAR)),
+    ("flags", 8, Kind::Varint),
+]);
+
+static HISTOGRAM_POINT: Shape = Shape(&[
+    ("attributes", 9, Kind::Many(&KEY_VALUE)),
+    ("startTimeUnixNano", 2, Kind::Fixed64),
+    ("timeUnixNano", 3, Kind::Fixed64),
+    ("count", 4, Kind::Fixed64),
+    ("sum", 5, Kind::Double),
+    ("bucketCounts", 6, Kind::ManyFixed64),
+    ("explicitBounds", 7, Kind::ManyDouble),
+    ("exemplars", 8, Kind::Many(&EXEMPLAR)),
+    ("flags", 10, Kind::Varint),
+    ("min", 11, Kind::Double),
+    ("max", 12, Kind::Double),
+]);
+
+static EXPONENTIAL_POINT: Shape = Shape(&[
+    ("attributes", 1, Kind::Many(&KEY_VALUE)),
+    ("startTimeUnixNano", 2, Kind::Fixed64),
+    ("timeUnixNano", 3, Kind::Fixed64),
+    ("count", 4, Kind::Fixed64),
+    ("sum", 5, Kind::Double),
+    ("scale", 6, Kind::ZigZag),
+    ("zeroCount", 7, Kind::Fixed64),
+    ("positive", 8, Kind::One(&BUCKETS)),
+    ("negative", 9, Kind::One(&BUCKETS)),
+    ("flags", 10, Kind::Varint),
+    ("exemplars", 11, Kind::Many(&EXEMPLAR)),
+    ("min", 12, Kind::Double),
+    ("max", 13, Kind::Double),
+    ("zeroThreshold", 14, Kind::Double),
+]);
+
+static BUCKETS: Shape = Shape(&[
+    ("offset", 1, Kind::ZigZag),
+    ("bucketCounts", 2, Kind::ManyVarint),
+]);
+
+static SUMMARY_POINT: Shape = Shape(&[
+    ("attributes", 7, Kind::Many(&KEY_VALUE)),
+    ("startTimeUnixNano", 2, Kind::Fixed64),
+    ("timeUnixNano", 3, Kind::Fixed64),
+    ("count", 4, Kind::Fixed64),
+    ("sum", 5, Kind::Double),
+    ("quantileValues", 6, Kind::Many(&QUANTILE)),
+    ("flags", 8, Kind::Varint),
+]);
+
+static QUANTILE: Shape = Shape(&[("quantile", 1, Kind::Double), ("value", 2, Kind::Double)]);
+
+static EXEMPLAR: Shape = Shape(&[
+    ("filteredAttributes", 7, Kind::Many(&KEY_VALUE)),
+    ("timeUnixNano", 2, Kind::Fixed64),
+    ("asDouble", 3, Kind::Double),
+    ("asInt", 6, Kind::Signed64),
+    ("spanId", 4, Kind::Id),
+    ("traceId", 5, Kind::Id),
+]);
 
 impl Shape {
     /// The field under a JSON key, which may also be spelled as in the .proto file

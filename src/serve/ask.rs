@@ -11,6 +11,7 @@ use super::error::Failure;
 use super::niced::NicedThreads;
 use super::state::App;
 use crate::observe::{Metric, Metrics};
+use crate::query::control::QUERY_TIME_MAX;
 use crate::query::{Control, Engine, QueryError};
 
 /// How long a query waits for a core before it is refused (reliability O4).
@@ -60,6 +61,20 @@ impl App {
         T: Send + 'static,
         F: FnOnce(&Engine, &Control) -> Result<T, QueryError> + Send + 'static,
     {
+        self.ask_within(what, None, work).await
+    }
+
+    /// The same with a time that the caller sets; no query gets more than `None` gives.
+    pub(crate) async fn ask_within<T, F>(
+        &self,
+        what: &str,
+        time: Option<Duration>,
+        work: F,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine, &Control) -> Result<T, QueryError> + Send + 'static,
+    {
         let refused = |reason: &'static str| self.metrics.add(Metric::QueriesRefused, &[reason], 1);
         let waited = tokio::time::timeout(
             QUEUE_TIMEOUT,
@@ -73,11 +88,10 @@ impl App {
                 5,
             ));
         };
-        let Some(listed) =
-            self.engine
-                .registry
-                .start(what, Instant::now(), self.query_slots.memory_each)
-        else {
+        let memory = self.query_slots.memory_each;
+        let time = time.unwrap_or(QUERY_TIME_MAX);
+        let registry = &self.engine.registry;
+        let Some(listed) = registry.start(what, Instant::now(), memory, time) else {
             refused("too_many");
             return Err(Failure::busy("too many queries at once", 5));
         };

@@ -27,7 +27,7 @@ const COUNTING: &str = "matches of a deletion";
 pub(crate) struct Asked {
     text: String,
     expr: Expr,
-    pub(crate) signals: [bool; Signal::ALL.len()],
+    pub(crate) signals: [bool; Signal::RECORDS.len()],
     pub(crate) range: TimeRange,
 }
 
@@ -43,10 +43,10 @@ impl Asked {
         query::check_deletion(&expr)?;
         let of = |wanted: Signal| signal == wanted.name();
         let signals = match signal {
-            "" | "both" => [true; Signal::ALL.len()],
-            _ => Signal::ALL.map(of),
+            "" | "both" => [true; Signal::RECORDS.len()],
+            _ => Signal::RECORDS.map(of),
         };
-        if signals == [false; Signal::ALL.len()] {
+        if signals == [false; Signal::RECORDS.len()] {
             let message = "signal is one of logs, traces, both";
             return Err(Failure::bad_request("bad_signal", message));
         }
@@ -62,14 +62,14 @@ impl Asked {
 }
 
 /// What a selection of signals is called.
-pub(crate) fn signal_name(signals: [bool; Signal::ALL.len()]) -> &'static str {
-    match Signal::ALL
+pub(crate) fn signal_name(signals: [bool; Signal::RECORDS.len()]) -> &'static str {
+    match Signal::RECORDS
         .iter()
         .find(|signal| !signals[**signal as usize])
     {
         None => "both",
-        Some(Signal::Logs) => "traces",
         Some(Signal::Traces) => "logs",
+        Some(_) => "traces",
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Audience {
     Page,
     /// A program: the JSON of design section 2.
     Api,
+    /// A client of Prometheus' API: its JSON.
+    Prometheus,
     /// An OTLP/HTTP client: a `Status` message in the request's encoding.
     OtlpProtobuf,
     OtlpJson,
@@ -74,6 +76,7 @@ impl Target {
     pub(crate) fn audience(&self, policy: Policy) -> Audience {
         match policy {
             Policy::Page | Policy::AdminPage | Policy::Public => Audience::Page,
+            Policy::Api if self.path.starts_with("/prometheus/") => Audience::Prometheus,
             Policy::Api | Policy::AdminApi => Audience::Api,
             Policy::Health => Audience::Plain,
             Policy::Ingest if self.content_type.starts_with("application/grpc") => Audience::Grpc,
@@ -89,6 +92,7 @@ impl Target {
     pub(crate) fn audience_without_route(&self) -> Audience {
         match self.path.as_str() {
             path if path.starts_with("/api/") => Audience::Api,
+            path if path.starts_with("/prometheus/") => Audience::Prometheus,
             _ if self.is_sender() => self.audience(Policy::Ingest),
             _ => Audience::Page,
         }
@@ -96,7 +100,7 @@ impl Target {
 
     /// Whether this looks like a sender that took the wrong port or path.
     pub(crate) fn is_sender(&self) -> bool {
-        let prefixes = ["/v1/", "/loki/", "/opentelemetry.proto."];
+        let prefixes = ["/v1/", "/loki/", "/pushgateway/", "/opentelemetry.proto."];
         self.content_type.starts_with("application/grpc")
             || prefixes.iter().any(|prefix| self.path.starts_with(prefix))
     }
@@ -194,6 +198,7 @@ impl Failure {
         let mut response = match audience {
             Audience::Page => self.page(app, target, &request_id),
             Audience::Api => self.json(&request_id),
+            Audience::Prometheus => self.prometheus(),
             Audience::OtlpProtobuf => (
                 self.status,
                 [(header::CONTENT_TYPE, "application/x-protobuf")],
@@ -243,6 +248,20 @@ impl Failure {
             request_id,
         };
         (self.status, Json(serde_json::json!({ "error": error }))).into_response()
+    }
+
+    /// Prometheus' own words for kinds of errors, where one fits.
+    fn prometheus(&self) -> Response {
+        let kind = match (self.code, self.status) {
+            ("bad_data" | "execution" | "timeout" | "canceled" | "internal", _) => self.code,
+            (_, StatusCode::NOT_FOUND) => "not_found",
+            (_, status) if status.is_server_error() => "unavailable",
+            (_, StatusCode::TOO_MANY_REQUESTS) => "unavailable",
+            _ => "bad_data",
+        };
+        let line = self.line();
+        let body = serde_json::json!({ "status": "error", "errorType": kind, "error": line });
+        (self.status, Json(body)).into_response()
     }
 
     fn page(&self, app: &App, target: &Target, request_id: &str) -> Response {

@@ -17,6 +17,7 @@ mod page_url;
 mod pages;
 mod palette;
 mod patient;
+pub(crate) mod pushgateway;
 mod range;
 mod request;
 pub(crate) mod router;

@@ -54,6 +54,14 @@ impl PageUrl {
         url
     }
 
+    /// The same page with one more value under `name`.
+    #[must_use]
+    pub(crate) fn and(&self, name: &str, value: &str) -> PageUrl {
+        let mut url = self.clone();
+        url.params.push((name.to_owned(), value.to_owned()));
+        url
+    }
+
     #[must_use]
     pub(crate) fn without(&self, name: &str) -> PageUrl {
         let mut url = self.clone();

@@ -8,19 +8,20 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use tower::ServiceExt;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use super::access::{Policy, guard};
 use super::error::{self, Failure};
-use super::pages::{deletes, overview, service, settings, start, theme};
+use super::pages::{deletes, overview, service, settings, start, targets, theme};
 use super::state::Shared;
 use super::unread::Crowded;
-use super::{api, assets, health, login, page, pages, tokens};
+use super::{api, assets, health, login, page, pages, pushgateway, tokens};
 use crate::observe::Metric;
-use crate::receive::{cors, loki, otlp_grpc, otlp_http};
+use crate::receive::{cors, loki, otlp_grpc, otlp_http, remote_write};
 
 /// Told to who wanted a large answer while too many waited.
 const RETRY_AFTER_S: u64 = 5;
@@ -79,7 +80,51 @@ impl Routes {
 pub(crate) fn everything(app: &Shared) -> Routes {
     let routes = probes(Routes::new(app));
     let routes = otlp_http(otlp_grpc(routes));
-    people(people_looking(programs(other_senders(routes))))
+    people(people_looking(prometheus(programs(other_senders(routes)))))
+}
+
+/// Ports that other programs expect (`compat_ports`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compat {
+    Prometheus,
+    Pushgateway,
+}
+
+impl Compat {
+    pub(crate) const ALL: [Compat; 2] = [Compat::Prometheus, Compat::Pushgateway];
+
+    pub(crate) const fn port(self) -> u16 {
+        match self {
+            Compat::Prometheus => 9090,
+            Compat::Pushgateway => 9091,
+        }
+    }
+
+    /// Where here stands what is at the root there; `None`: it is where it is here.
+    fn moved(self, path_and_query: &str) -> Option<String> {
+        let (root, prefix) = match self {
+            Compat::Prometheus => ("/api/v1/", "/prometheus"),
+            Compat::Pushgateway => ("/metrics/job", "/pushgateway"),
+        };
+        let moved = path_and_query.starts_with(root);
+        moved.then(|| format!("{prefix}{path_and_query}"))
+    }
+}
+
+/// What a port of `compat_ports` serves: everything, and another program's paths at the root.
+pub(crate) fn compat(app: &Shared, of: Compat) -> Router {
+    let everything = everything(app).finish();
+    let moved = everything.map_request(move |mut request: Request| {
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("", |path| path.as_str());
+        if let Some(uri) = of.moved(path).and_then(|path| path.parse().ok()) {
+            *request.uri_mut() = uri;
+        }
+        request
+    });
+    Router::new().fallback_service(moved)
 }
 
 /// What `otlp_grpc_listen` (4317) serves.
@@ -132,9 +177,22 @@ fn otlp_http(routes: Routes) -> Routes {
         .at(Policy::Ingest, "/v1/metrics", post(otlp_http::metrics))
 }
 
-/// Promtail, Alloy, Vector, Fluent Bit, Docker's loki driver.
+/// Promtail, Alloy, Vector, Fluent Bit, Docker's loki driver; Prometheus and vmagent.
 fn other_senders(routes: Routes) -> Routes {
-    routes.at(Policy::Ingest, "/loki/api/v1/push", post(loki::push))
+    routes
+        .at(Policy::Ingest, "/loki/api/v1/push", post(loki::push))
+        .at(
+            Policy::Ingest,
+            "/prometheus/api/v1/write",
+            post(remote_write::write),
+        )
+        .at(
+            Policy::Ingest,
+            "/pushgateway/metrics/{*group}",
+            put(pushgateway::handle)
+                .post(pushgateway::handle)
+                .delete(pushgateway::handle),
+        )
 }
 
 /// Scripts and our own pages, about logs.
@@ -173,6 +231,7 @@ fn programs(routes: Routes) -> Routes {
             "/api/v1/tokens/{id}",
             delete(tokens::revoke),
         )
+        .at(Policy::AdminApi, "/-/reload", post(targets::reload_now))
         .at(Policy::AdminApi, "/api/v1/users", post(tokens::add_user))
         .at(
             Policy::Api,
@@ -203,6 +262,12 @@ fn programs(routes: Routes) -> Routes {
         )
         .at(Policy::Api, "/api/v1/services", get(api::services::list))
         .at(Policy::Api, "/api/v1/suggest", get(api::suggest::list))
+        .at(
+            Policy::Api,
+            "/api/v1/suggest/promql",
+            get(api::explore::completions),
+        )
+        .at(Policy::Api, "/api/v1/explore", get(api::explore::points))
         .at(Policy::Api, "/api/v1/queries", get(api::queries::list))
         .at(
             Policy::Api,
@@ -214,6 +279,99 @@ fn programs(routes: Routes) -> Routes {
             Policy::Api,
             "/loki/api/v1/label/{name}/values",
             get(api::loki::values),
+        )
+}
+
+/// Grafana's Prometheus data source, promtool, scripts.
+fn prometheus(routes: Routes) -> Routes {
+    use api::prometheus::{query, series};
+    prometheus_status(routes)
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/query",
+            get(query::instant).post(query::instant),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/query_range",
+            get(query::range).post(query::range),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/query_exemplars",
+            get(query::exemplars).post(query::exemplars),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/format_query",
+            get(query::format).post(query::format),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/series",
+            get(series::list).post(series::list),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/labels",
+            get(series::names).post(series::names),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/label/{name}/values",
+            get(series::values),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/metadata",
+            get(series::metadata),
+        )
+}
+
+/// What the same ask about the server.
+fn prometheus_status(routes: Routes) -> Routes {
+    use api::prometheus::{status, targets};
+    routes
+        .at(Policy::Api, "/prometheus/api/v1/rules", get(status::rules))
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/alerts",
+            get(status::alerts),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/alertmanagers",
+            get(status::alertmanagers),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/targets",
+            get(targets::targets),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/status/buildinfo",
+            get(status::build_info),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/status/runtimeinfo",
+            get(status::runtime_info),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/status/config",
+            get(status::config),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/status/flags",
+            get(status::flags),
+        )
+        .at(
+            Policy::Api,
+            "/prometheus/api/v1/status/tsdb",
+            get(status::tsdb),
         )
 }
 
@@ -258,6 +416,17 @@ fn people(routes: Routes) -> Routes {
             "/settings/deletes/confirmed",
             get(deletes::again).post(deletes::confirm),
         )
+        .at(Policy::AdminPage, "/settings/targets", get(targets::show))
+        .at(
+            Policy::AdminPage,
+            "/settings/targets/scraped",
+            get(targets::again).post(targets::scrape_now),
+        )
+        .at(
+            Policy::AdminPage,
+            "/settings/targets/reloaded",
+            get(targets::again).post(targets::reload),
+        )
         .at(Policy::Public, "/logout", post(login::leave))
 }
 
@@ -278,6 +447,7 @@ fn people_looking(routes: Routes) -> Routes {
         )
         .at(Policy::Page, "/logs/{id}", get(pages::logs::record))
         .at(Policy::Page, "/traces", get(pages::traces::page))
+        .at(Policy::Page, "/explore", get(pages::explore::page))
         .at(Policy::Page, "/search", get(pages::search::search))
         .at(Policy::Page, "/trace/{id}", get(pages::trace::trace))
         .at(

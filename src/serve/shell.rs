@@ -15,12 +15,13 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Services in the scope menu; more are found by typing `service:` in the query bar.
 pub(crate) const SERVICES_LISTED_MAX: usize = 60;
 
-/// The items of the rail, top to bottom. Metrics, issues and alerts join when they have pages.
+/// The items of the rail, top to bottom. Issues and alerts join when they have pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Overview,
     Traces,
     Logs,
+    Metrics,
     Start,
     Settings,
     /// Pages outside the rail: login and errors.
@@ -198,6 +199,7 @@ fn rail(url: &PageUrl, section: Section) -> Vec<RailItem> {
         item(Section::Overview, "/", "layout-dashboard", "Overview", "o"),
         item(Section::Traces, "/traces", "waterfall", "Traces", "t"),
         item(Section::Logs, "/logs", "align-left", "Logs", "l"),
+        item(Section::Metrics, "/explore", "chart-line", "Metrics", "m"),
         item(Section::Start, "/start", "plug-connected", "Send", "n"),
         item(
             Section::Settings,

@@ -11,12 +11,14 @@ use super::ask::QuerySlots;
 use super::error::{Audience, Failure, Target};
 use super::frame::{Environments, Pulse, ServiceColours};
 use super::listen::Room;
+use super::pushgateway::Pushed;
 use crate::config::{Settings, User};
 use crate::model::{Signal, Timestamp};
 use crate::observe::sources::{Transport, WireLine};
 use crate::observe::{Clock, Metric, Metrics, Sources};
 use crate::query::Engine;
 use crate::receive::Receiver;
+use crate::scrape::Scraper;
 use crate::store::{Stats, Store};
 
 pub(crate) type Shared = Arc<App>;
@@ -47,10 +49,12 @@ pub(crate) struct App {
     pub(crate) access: Access,
     pub(crate) store: Store,
     pub(crate) receiver: Receiver,
+    pub(crate) pushed: Pushed,
     pub(crate) engine: Engine,
     pub(crate) query_slots: QuerySlots,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) scraper: Scraper,
     pub(crate) pulse: Pulse,
     pub(crate) colours: ServiceColours,
     pub(crate) environments: Environments,
@@ -75,6 +79,7 @@ impl App {
             dedup_window: std::time::Duration::from_secs(300),
             compile: crate::query::condition,
             memory: crate::store::Memory::default(),
+            series: crate::store::SeriesLimits { active: 10_000 },
         };
         let disk = crate::store::Disk::Sim(crate::store::disk::sim::World::new());
         let opened = crate::store::open(config, disk, clock.now());
@@ -90,19 +95,24 @@ impl App {
             sources.clone(),
         )
         .expect("a thread");
+        let source = settings.scrape_source();
+        let scraper = Scraper::new(source, door.clone(), clock.clone(), metrics.clone());
+        let (scraper, _) = scraper.expect("a good file");
         let store = opened.store;
         let config = super::access::Config::from_settings(&settings);
         let access = Access::open(config, store.database(), "the command line's secret");
         let colours = ServiceColours::open(store.database()).expect("the tables are there");
         App {
             access: access.expect("the tables are there"),
+            pushed: Pushed::open(store.database()).expect("the tables are there"),
             engine: Engine::new(store.clone(), 4 << 20),
             store,
-            receiver: Receiver { door },
+            receiver: Receiver::new(door),
             query_slots: QuerySlots::new(1, 32 << 20),
             room: Room::new(1, 1 << 20, 1 << 20, metrics.clone()),
             metrics,
             sources,
+            scraper,
             pulse: Pulse::default(),
             colours,
             environments: Environments::default(),
@@ -141,6 +151,9 @@ impl App {
         set(Metric::StartTime, &[], self.started.0 as f64 / 1e9);
         let used = self.receiver.door.budget_used();
         set(Metric::BudgetUsedBytes, &[], used as f64);
+        for (state, n) in self.scraper.states() {
+            set(Metric::ScrapeTargets, &[state.name()], n as f64);
+        }
         let stats = self.store.stats();
         for (user, budget, used) in self.memory(&stats) {
             set(Metric::MemoryBudgetBytes, &[user.name()], budget as f64);
@@ -162,6 +175,8 @@ impl App {
             set(Metric::StoreHeadBytes, &labels, figures.head_bytes as f64);
             set(Metric::StoreHeadRows, &labels, figures.head_records as f64);
         }
+        set(Metric::ActiveSeries, &[], stats.active_series as f64);
+        set(Metric::KnownSeries, &[], stats.known_series as f64);
         set(Metric::StoreWalBytes, &[], stats.wal_bytes as f64);
         set(Metric::StoreWalLast, &[], stats.wal_last as f64);
         set(Metric::StoreWalSynced, &[], stats.wal_synced as f64);

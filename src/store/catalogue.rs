@@ -7,6 +7,7 @@
 mod file;
 mod keys;
 mod row;
+mod series;
 mod templates;
 mod wipe;
 
@@ -26,6 +27,7 @@ use crate::model::{ProjectId, Signal, Timestamp};
 use file::{create, open_database};
 use keys::{decode_keys, encode_keys};
 use row::{decode_row, encode_row};
+pub(crate) use series::{SeriesContent, SeriesEdit};
 use templates::{Figures, Known};
 
 /// Segment id -> [`SegmentRow`] as bytes.
@@ -49,12 +51,12 @@ const NEXT_SEGMENT: &str = "next_segment";
 const WAL_LOW: &str = "wal_low";
 const WAL_SYNCED: &str = "wal_synced";
 const CLOCK: &str = "clock";
-const SEALED: [&str; Signal::ALL.len()] = ["sealed.traces", "sealed.logs"];
+const SEALED: [&str; Signal::ALL.len()] = ["sealed.traces", "sealed.logs", "sealed.metrics"];
 
 /// The format of the whole data directory; segments and log frames have their own. 2 has deletions,
 /// which a version that does not know them would show again; 3 has templates, which must go with
-/// their segments.
-pub(crate) const FORMAT_VERSION: u64 = 3;
+/// their segments; 4 has metrics.
+pub(crate) const FORMAT_VERSION: u64 = 4;
 
 /// One segment, as the catalogue knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +131,7 @@ pub(crate) struct Content {
     pub(crate) quarantine: Vec<Damaged>,
     pub(crate) deletions: Vec<Deletion>,
     pub(crate) classes: BTreeMap<u8, String>,
+    pub(crate) series: SeriesContent,
 }
 
 /// Everything one transaction changes.
@@ -154,6 +157,8 @@ pub(crate) struct Edit {
     /// The templates of segments that are there, or inserted by the same edit. Those of removed
     /// segments go by themselves.
     pub(crate) templates: Vec<(u64, Mined)>,
+    /// What it says of series.
+    pub(crate) series: SeriesEdit,
 }
 
 /// The open database; cheap to clone.
@@ -249,12 +254,13 @@ impl Catalogue {
         let mut content = Content {
             next_segment: number(NEXT_SEGMENT)?.max(1),
             watermarks: Watermarks {
-                sealed: [number(SEALED[0])?, number(SEALED[1])?],
+                sealed: [number(SEALED[0])?, number(SEALED[1])?, number(SEALED[2])?],
                 low: number(WAL_LOW)?.max(1),
             },
             wal_synced: number(WAL_SYNCED)?,
             clock: Timestamp(number(CLOCK)?),
             deletions: self.deletions()?,
+            series: series::read(&txn, path)?,
             ..Content::default()
         };
         for entry in txn.open_table(SEGMENTS)?.iter()? {
@@ -314,7 +320,7 @@ fn make_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(CLASSES)?;
     txn.open_table(templates::TEXTS)?;
     txn.open_table(templates::FACTS)?;
-    Ok(())
+    series::make_tables(txn)
 }
 
 /// Everything of an edit but what it says of templates.
@@ -368,7 +374,7 @@ fn write(txn: &WriteTransaction, edit: &Edit) -> Result<(), StoreError> {
         }
     }
     change_deletions(&mut txn.open_table(DELETIONS)?, edit)?;
-    Ok(())
+    series::write(txn, &edit.series)
 }
 
 fn change_deletions(table: &mut redb::Table<u64, &[u8]>, edit: &Edit) -> Result<(), StoreError> {

@@ -94,7 +94,7 @@ impl Classes {
     pub(super) fn rules(&self, retention: &Retention, now: Timestamp) -> Vec<Rule> {
         let mut rules = Vec::new();
         for (service, condition) in &self.conditions {
-            for signal in Signal::ALL {
+            for signal in Signal::RECORDS {
                 let cutoff = match service {
                     Some(service) => retention.cutoff_of(service, signal, now),
                     None => retention.cutoff(signal, now),

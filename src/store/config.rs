@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::disk::Space;
 use super::hide::Compile;
+use super::metrics::SeriesLimits;
 use crate::model::{Signal, Timestamp};
 
 /// Settings of the store.
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     /// Reads the condition of a deletion.
     pub(crate) compile: Compile,
     pub(crate) memory: Memory,
+    /// `limits.active_series`.
+    pub(crate) series: SeriesLimits,
 }
 
 /// The store's part of `limits.memory`, in bytes (`config::budget` has the whole split).
@@ -54,6 +57,8 @@ pub(crate) struct Retention {
     pub(crate) traces: Option<Duration>,
     /// `retention.logs`.
     pub(crate) logs: Option<Duration>,
+    /// `retention.metrics`; `None`: off, and samples of any time are taken.
+    pub(crate) metrics: Option<Duration>,
     /// `retention.max_bytes`; `None`: what the volume has room for.
     pub(crate) max_bytes: Option<u64>,
     /// `retention.services`: services whose records are kept for another time; `None`: for ever.
@@ -65,6 +70,7 @@ impl Retention {
         match signal {
             Signal::Traces => self.traces,
             Signal::Logs => self.logs,
+            Signal::Metrics => self.metrics,
         }
     }
 

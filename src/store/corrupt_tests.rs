@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::sim::{Dice, World};
-use super::fixture::{START, batch, config, numbers, sim};
+use super::fixture::{START, batch, config, metrics_batch, numbers, sim};
 use super::*;
 use crate::model::time::NANOS_PER_DAY;
 use crate::model::{Signal, TimeRange};
@@ -16,15 +16,28 @@ const CASES: u64 = 300;
 const REQUESTS: u64 = 24;
 const ROWS: u64 = 200;
 
-/// Segments of both signals, one of them merged, or (`recoded`) all of them rewritten as one, and a log
+fn append(writer: &mut Writer, signal: Signal, n: u64) {
+    match signal {
+        Signal::Logs | Signal::Traces => {
+            let batch = batch(signal, n, ROWS, START);
+            writer.append(batch).expect("accepted");
+        }
+        Signal::Metrics => {
+            let batch = metrics_batch(n, ROWS, START);
+            let outcome = writer.append_metrics(&batch).expect("accepted");
+            assert_eq!(outcome.samples, ROWS);
+        }
+    }
+}
+
+/// Segments of all signals, one of them merged, or (`recoded`) all of them rewritten as one, and a log
 /// with the rest.
 fn whole(recoded: bool) -> Arc<World> {
     let world = World::new();
     let mut store = open(config(), sim(&world), START).expect("an empty disk");
     for n in 0..REQUESTS {
         for signal in Signal::ALL {
-            let batch = batch(signal, n, ROWS, START);
-            store.writer.append(batch).expect("accepted");
+            append(&mut store.writer, signal, n);
             if n < REQUESTS / 2 {
                 store.writer.seal(signal).expect("a good disk");
             }
@@ -32,7 +45,7 @@ fn whole(recoded: bool) -> Arc<World> {
         while store.sealer.step().expect("a good disk") {}
     }
     let round = store.keeper.maintain(START).expect("a good disk");
-    assert_eq!(round.merged, 2);
+    assert_eq!(round.merged, Signal::ALL.len());
     if recoded {
         let later = START.saturating_add(2 * NANOS_PER_DAY);
         for _ in Signal::ALL {

@@ -62,7 +62,7 @@ pub(crate) struct Wanted {
     /// Who asks; kept.
     pub(crate) by: String,
     /// By the number of the signal.
-    pub(crate) signals: [bool; Signal::ALL.len()],
+    pub(crate) signals: [bool; Signal::RECORDS.len()],
     /// By place in lists.
     pub(crate) range: TimeRange,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Deletion {
     pub(crate) number: u64,
     pub(crate) stage: Stage,
-    pub(crate) signals: [bool; Signal::ALL.len()],
+    pub(crate) signals: [bool; Signal::RECORDS.len()],
     pub(crate) range: TimeRange,
     /// It is about requests of the log with a lower sequence.
     pub(crate) before: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Deletion {
     /// 0: not over yet.
     pub(crate) done: Timestamp,
     /// Records erased so far, by the number of the signal.
-    pub(crate) erased: [u64; Signal::ALL.len()],
+    pub(crate) erased: [u64; Signal::RECORDS.len()],
     /// Files in quarantine when it was over: what they hold nobody can tell.
     pub(crate) left_files: u32,
     pub(crate) by: String,
@@ -92,7 +92,7 @@ pub(crate) struct Deletion {
 pub(crate) struct Progress {
     pub(crate) number: u64,
     pub(crate) stage: Stage,
-    pub(crate) erased: [u64; Signal::ALL.len()],
+    pub(crate) erased: [u64; Signal::RECORDS.len()],
     pub(crate) done: Timestamp,
     pub(crate) left_files: u32,
 }
@@ -100,7 +100,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Records went.
     pub(super) fn erased(number: u64, signal: Signal, records: u64) -> Progress {
-        let mut erased = [0; Signal::ALL.len()];
+        let mut erased = [0; Signal::RECORDS.len()];
         erased[signal as usize] = records;
         Progress {
             number,
@@ -116,7 +116,7 @@ impl Progress {
         Progress {
             number,
             stage,
-            erased: [0; Signal::ALL.len()],
+            erased: [0; Signal::RECORDS.len()],
             done: now,
             left_files,
         }

@@ -103,6 +103,7 @@ fn holds_hidden(segment: &Segment, veil: &[Rule]) -> Result<bool, StoreError> {
                 })?;
             }
         }
+        Data::Metrics(_) => {}
     }
     Ok(found)
 }
@@ -130,6 +131,7 @@ impl Rewriter<'_> {
         match &self.old.data {
             Data::Logs(data) => self.copy_logs(data),
             Data::Traces(data) => self.copy_spans(data),
+            Data::Metrics(_) => unreachable!("no deletion is about metrics"),
         }
     }
 
@@ -293,6 +295,7 @@ pub(super) fn finish(shared: &Shared, now: Timestamp) -> Result<(), StoreError> 
         let about = |signal: Option<Signal>| match signal {
             Some(Signal::Logs) => rule.condition.logs.is_some(),
             Some(Signal::Traces) => rule.condition.traces.is_some(),
+            Some(Signal::Metrics) => false,
             None => true,
         };
         let of_it = left

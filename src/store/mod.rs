@@ -28,6 +28,7 @@ mod hide;
 mod keeper;
 mod merge;
 pub(crate) mod meta;
+pub(crate) mod metrics;
 mod open;
 mod pace;
 pub(crate) mod partition;
@@ -62,6 +63,9 @@ pub(crate) use disk::Disk;
 pub(crate) use error::StoreError;
 pub(crate) use filter::{BodyKind, Decider, LogFilter, LogKind, Sieve, Tallied, Template};
 pub(crate) use hide::{Condition, LogCondition, SpanCondition};
+#[cfg(feature = "internals")]
+pub(crate) use metrics::metrics_events;
+pub(crate) use metrics::{MetricsOutcome, MetricsView, RejectReason, SeriesLimits, SeriesStats};
 pub(crate) use open::{Opened, Recovery, open, open_database};
 pub(crate) use partition::Partition;
 pub(crate) use prune::{LogColumns, LogPrune, Needle, SpanAsk, SpanColumns, SpanPrune, WORDS_MAX};
@@ -75,7 +79,7 @@ pub(crate) use verify::{Verified, survey, verify};
 pub(crate) use wal::frame::Encoding;
 #[cfg(feature = "internals")]
 pub(crate) use wal::{replay_alone, with_right_checksums};
-pub(crate) use writer::{Batch, BatchChunk, Writer};
+pub(crate) use writer::{Batch, BatchChunk, MetricsBatch, Writer};
 
 /// What everybody may hold: reading, figures, the small-state database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -106,6 +110,16 @@ impl Store {
     pub(crate) fn release_directories(&self) {
         let snapshot = self.snapshot();
         snapshot.segments.list.iter().for_each(|s| s.release());
+    }
+
+    /// Metrics as they are now; everything acknowledged before is in it.
+    pub(crate) fn metrics(&self) -> MetricsView {
+        self.shared.metrics()
+    }
+
+    /// How many series there are, and the `n` largest of what makes them many.
+    pub(crate) fn series(&self, n: usize) -> SeriesStats {
+        self.shared.book.stats(n)
     }
 
     /// Sizes and states, for `/metrics` and the settings page.

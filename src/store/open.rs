@@ -17,6 +17,7 @@ use super::erase;
 use super::error::StoreError;
 use super::head::AllHeads;
 use super::keeper::Keeper;
+use super::metrics::{Book, MetricsChunk};
 use super::sealer::Sealer;
 use super::segments::{Segment, Segments};
 use super::shared::{Live, Shared};
@@ -75,7 +76,8 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
     let catalogue_path = dir.join(CATALOGUE);
     refuse_without_catalogue(&disk, &dir, &wal_dir)?;
     let catalogue = open_catalogue(&disk, &catalogue_path)?;
-    let content = catalogue.read(&catalogue_path)?;
+    let mut content = catalogue.read(&catalogue_path)?;
+    let book = Book::new(config.series, std::mem::take(&mut content.series));
 
     let mut recovery = Recovery {
         deleted_files: delete_strays(&disk, &dir, &content)?,
@@ -96,14 +98,9 @@ pub(crate) fn open(config: Config, disk: Disk, now: Timestamp) -> Result<Opened,
     };
     let next_segment = content.next_segment;
     let shared = Arc::new(Shared::new(
-        disk,
-        config,
-        catalogue,
-        classes,
-        lock,
-        live,
-        next_segment,
+        disk, config, catalogue, classes, book, lock, live,
     ));
+    shared.next_segment.store(next_segment, Ordering::Relaxed);
     shared.set_now(now);
     let newest = content
         .deletions
@@ -344,7 +341,9 @@ fn replay_log(
         };
         recovery.replayed_frames += 1;
         recovery.replayed_records += batch.rows();
-        if header.received >= since {
+        // A scrape has no key: none like it will come.
+        let has_key = header.signal != Signal::Metrics || header.key != 0;
+        if header.received >= since && has_key {
             recovery.keys.push((header.key, header.received));
         }
         let signal = batch.signal();
@@ -383,6 +382,11 @@ fn decode(header: &Header, payload: &[u8]) -> Option<Batch> {
     let chunk = match header.signal {
         Signal::Logs => BatchChunk::Logs(LogChunk::parse(request).ok()?),
         Signal::Traces => BatchChunk::Traces(SpanChunk::parse(request).ok()?),
+        Signal::Metrics => BatchChunk::Metrics(MetricsChunk::parse(
+            request.bytes,
+            request.project,
+            request.received,
+        )?),
     };
     Some(Batch {
         chunk,

@@ -23,6 +23,7 @@ fn policy() -> Config {
         retention: Retention {
             traces: days(3),
             logs: days(3),
+            metrics: None,
             max_bytes: None,
             services: vec![("long".to_owned(), days(6)), ("short".to_owned(), days(1))],
         },
@@ -84,7 +85,7 @@ impl Run {
         for _ in 0..self.dice.below(6) {
             let sent = Sent {
                 number: self.sent.len() as u64,
-                signal: Signal::ALL[self.dice.below(2) as usize],
+                signal: Signal::RECORDS[self.dice.below(2) as usize],
                 service: self.dice.below(3) as usize,
                 at: self.now.saturating_sub(self.dice.below(20 * HOUR)),
             };
@@ -100,7 +101,7 @@ impl Run {
     }
 
     fn check(&self, hour: u64) {
-        for signal in Signal::ALL {
+        for signal in Signal::RECORDS {
             let kept = self
                 .sent
                 .iter()

@@ -51,6 +51,7 @@ fn policy(traces_hours: u64, logs_hours: u64) -> Retention {
     Retention {
         traces: hours(traces_hours),
         logs: hours(logs_hours),
+        metrics: None,
         max_bytes: None,
         services: Vec::new(),
     }

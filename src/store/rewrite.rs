@@ -186,6 +186,7 @@ impl Gather {
                 let chunks: Vec<Arc<SpanChunk>> = requests.map(chunk).collect();
                 segment::seal_spans(&chunks, |_| partition)
             }
+            Signal::Metrics => unreachable!("no deletion is about metrics"),
         }
     }
 }

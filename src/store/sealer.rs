@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::burst;
-use super::catalogue::{Edit, Key, SegmentRow, Watermarks};
+use super::catalogue::{Edit, Key, SegmentRow, SeriesEdit, Watermarks};
 use super::deletion::Tally;
 use super::disk::{self, File};
 use super::error::StoreError;
 use super::head::AllHeads;
 use super::hide;
+use super::metrics;
 use super::partition::{Partition, RetentionClass, Span};
 use super::retention;
 use super::segment::Sealed;
@@ -114,9 +115,15 @@ impl Sealer {
         let homes = projects(head) * (1 + shared.config.retention.services.len());
         let asked = shared.catalogue.is_near_template_cap(homes);
         let asked = asked.then_some(&gate);
-        let sealed = segments::encode(head, &veil, &mut tally, class_of, asked, &|at, class| {
-            Partition::of(at.max(floor), span, class)
-        });
+        let sealed = segments::encode(
+            head,
+            &veil,
+            &mut tally,
+            class_of,
+            asked,
+            &shared.book,
+            &|at, class| Partition::of(at.max(floor), span, class),
+        );
         shared.catalogue.refuse_templates(gate.refused());
         let mut opened = Vec::with_capacity(sealed.len());
         for (project, sealed) in &sealed {
@@ -132,6 +139,7 @@ impl Sealer {
                 }
             }
         }
+        let series = self.series_edit(head);
         let watermarks = self.watermarks_without(head);
         shared.catalogue.apply(&Edit {
             insert: opened.iter().map(|segment| segment.row.clone()).collect(),
@@ -141,8 +149,10 @@ impl Sealer {
             keys_since: shared.keys_since(),
             clock: Some(shared.now()),
             templates: segments::mined(&opened)?,
+            series: series.clone(),
             ..Edit::default()
         })?;
+        shared.book.saved(&series);
         shared.publish(|live| {
             let segments = Arc::make_mut(&mut live.segments);
             opened.into_iter().for_each(|s| segments.insert(s));
@@ -150,9 +160,18 @@ impl Sealer {
             match head {
                 SealedHead::Logs(_) => _ = live.heads.logs.sealing.pop_front(),
                 SealedHead::Traces(_) => _ = live.heads.traces.sealing.pop_front(),
+                SealedHead::Metrics(_) => _ = live.heads.metrics.sealing.pop_front(),
             }
         });
         Ok(())
+    }
+
+    /// What a head brings to the catalogue of series.
+    fn series_edit(&self, head: &SealedHead) -> SeriesEdit {
+        match head {
+            SealedHead::Metrics(head) => self.shared.book.edit(head.new_series.clone()),
+            SealedHead::Logs(_) | SealedHead::Traces(_) => SeriesEdit::default(),
+        }
     }
 
     /// What the dedup keys are stored under. Where a deletion has left nothing of a head, its
@@ -194,6 +213,7 @@ impl Sealer {
         let last = match head {
             SealedHead::Logs(head) => head.last_sequence,
             SealedHead::Traces(head) => head.last_sequence,
+            SealedHead::Metrics(head) => head.last_sequence,
         };
         watermarks.sealed[signal(head) as usize] = last;
         watermarks.low = live.heads.low_without(signal(head));
@@ -205,6 +225,7 @@ fn signal(head: &SealedHead) -> Signal {
     match head {
         SealedHead::Logs(_) => Signal::Logs,
         SealedHead::Traces(_) => Signal::Traces,
+        SealedHead::Metrics(_) => Signal::Metrics,
     }
 }
 
@@ -213,6 +234,7 @@ fn partition_floor(head: &SealedHead, span: Span) -> Timestamp {
     match head {
         SealedHead::Logs(head) => retention::partition_floor(&head.times(), span),
         SealedHead::Traces(head) => retention::partition_floor(&head.times(), span),
+        SealedHead::Metrics(head) => retention::partition_floor(&metrics::seal::times(head), span),
     }
 }
 
@@ -231,6 +253,7 @@ fn cleared(head: &SealedHead) -> u64 {
     match head {
         SealedHead::Logs(head) => head.cleared,
         SealedHead::Traces(head) => head.cleared,
+        SealedHead::Metrics(_) => 0,
     }
 }
 
@@ -238,6 +261,7 @@ fn head_bytes(head: &SealedHead) -> u64 {
     match head {
         SealedHead::Logs(head) => head.bytes,
         SealedHead::Traces(head) => head.bytes,
+        SealedHead::Metrics(head) => head.bytes,
     }
 }
 
@@ -245,6 +269,7 @@ fn keys(head: &SealedHead) -> Vec<Key> {
     match head {
         SealedHead::Logs(head) => head.keys.clone(),
         SealedHead::Traces(head) => head.keys.clone(),
+        SealedHead::Metrics(head) => head.keys.iter().copied().filter(|key| key.0 != 0).collect(),
     }
 }
 
@@ -252,14 +277,14 @@ fn keys(head: &SealedHead) -> Vec<Key> {
 fn oldest(heads: &AllHeads) -> Option<SealedHead> {
     let logs = heads.logs.sealing.front();
     let traces = heads.traces.sealing.front();
-    match (logs, traces) {
-        (Some(l), Some(t)) if t.first_sequence < l.first_sequence => {
-            Some(SealedHead::Traces(t.clone()))
-        }
-        (Some(l), _) => Some(SealedHead::Logs(l.clone())),
-        (None, Some(t)) => Some(SealedHead::Traces(t.clone())),
-        (None, None) => None,
-    }
+    let metrics = heads.metrics.sealing.front();
+    let all = [
+        logs.map(|head| (head.first_sequence, SealedHead::Logs(head.clone()))),
+        traces.map(|head| (head.first_sequence, SealedHead::Traces(head.clone()))),
+        metrics.map(|head| (head.first_sequence, SealedHead::Metrics(head.clone()))),
+    ];
+    let oldest = all.into_iter().flatten().min_by_key(|(first, _)| *first);
+    oldest.map(|(_, head)| head)
 }
 
 /// Writes a segment and opens it again.

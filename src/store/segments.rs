@@ -11,12 +11,13 @@ use super::error::StoreError;
 use super::head::Head;
 use super::hide::{self, Rule};
 use super::merge::Way;
+use super::metrics::{self, MetricSegment};
 use super::partition::{Partition, RetentionClass};
 use super::prune::{LogPrune, SpanPrune};
 use super::rewrite;
 use super::segment::{
-    self, Footprint, LogBlock, LogSegment, Pause, Sealed, SegmentFacts, SpanBlock, SpanSegment,
-    Variety,
+    self, Footprint, Grade, LogBlock, LogSegment, Pause, Sealed, SegmentFacts, SpanBlock,
+    SpanSegment, Variety,
 };
 use super::templates::{Gate, Mined, TemplateId};
 use super::unit::{LogUnit, SpanUnit, Unreadable};
@@ -38,6 +39,7 @@ pub(super) struct Segment {
 pub(super) enum Data {
     Logs(LogSegment),
     Traces(SpanSegment),
+    Metrics(MetricSegment),
 }
 
 /// All published segments, in the order of their ids.
@@ -58,6 +60,7 @@ impl Segment {
         let data = match row.signal {
             Signal::Logs => Data::Logs(LogSegment::open(file)?),
             Signal::Traces => Data::Traces(SpanSegment::open(file)?),
+            Signal::Metrics => Data::Metrics(MetricSegment::open(file)?),
         };
         let segment = Segment { row, path, data };
         segment.check_facts()?;
@@ -70,6 +73,7 @@ impl Segment {
         let facts = match &self.data {
             Data::Logs(segment) => segment.facts(),
             Data::Traces(segment) => segment.facts(),
+            Data::Metrics(segment) => segment.facts(),
         };
         if (facts.crc, facts.rows) != (row.crc, row.rows) {
             let what = "it is not the segment that the catalogue names";
@@ -86,7 +90,7 @@ impl Segment {
     pub(super) fn mine(&self) -> Result<Option<Mined>, StoreError> {
         match &self.data {
             Data::Logs(segment) => segment.mine().map(Some),
-            Data::Traces(_) => Ok(None),
+            Data::Traces(_) | Data::Metrics(_) => Ok(None),
         }
     }
 
@@ -124,6 +128,7 @@ impl Segment {
         match &self.data {
             Data::Logs(segment) => segment.is_loaded(),
             Data::Traces(segment) => segment.is_loaded(),
+            Data::Metrics(_) => true,
         }
     }
 
@@ -228,6 +233,7 @@ impl Segment {
         match &self.data {
             Data::Logs(segment) => segment.cached_bytes(),
             Data::Traces(segment) => segment.cached_bytes(),
+            Data::Metrics(segment) => segment.cached_bytes(),
         }
     }
 
@@ -236,6 +242,8 @@ impl Segment {
         match &self.data {
             Data::Logs(segment) => segment.release(),
             Data::Traces(segment) => segment.release(),
+            // Its directory is what makes it a segment; it is small.
+            Data::Metrics(_) => {}
         }
     }
 
@@ -255,6 +263,7 @@ impl Segment {
         match &self.data {
             Data::Logs(segment) => segment.verify(),
             Data::Traces(segment) => segment.verify(),
+            Data::Metrics(segment) => segment.verify(),
         }
     }
 }
@@ -284,8 +293,16 @@ impl Segments {
                     row: segment.row.clone(),
                     data: data.clone(),
                 }),
-                Data::Logs(_) => None,
+                Data::Logs(_) | Data::Metrics(_) => None,
             })
+    }
+
+    /// The segments of metrics.
+    pub(super) fn metrics(&self) -> impl Iterator<Item = &MetricSegment> {
+        self.list.iter().filter_map(|segment| match &segment.data {
+            Data::Metrics(data) => Some(data),
+            Data::Logs(_) | Data::Traces(_) => None,
+        })
     }
 
     /// The segments of a signal that overlap `range`.
@@ -358,6 +375,7 @@ pub(super) fn mined(segments: &[Arc<Segment>]) -> Result<Vec<(u64, Mined)>, Stor
 pub(super) enum SealedHead {
     Logs(Arc<Head<LogEntry>>),
     Traces(Arc<Head<SpanEntry>>),
+    Metrics(Arc<metrics::head::Head>),
 }
 
 /// The retention class of a service.
@@ -371,6 +389,7 @@ pub(super) fn encode(
     tally: &mut Tally,
     class_of: ClassOf<'_>,
     gate: Option<&Gate<'_>>,
+    book: &metrics::Book,
     partition: &dyn Fn(Timestamp, RetentionClass) -> Partition,
 ) -> Vec<(ProjectId, Sealed)> {
     match head {
@@ -390,6 +409,13 @@ pub(super) fn encode(
             by_home(head, keep, class_of, |chunks, class| {
                 segment::seal_spans(chunks, |at| partition(at, class))
             })
+        }
+        SealedHead::Metrics(head) => {
+            let sealed = book.seal(head, &|at| partition(at, RetentionClass::default()));
+            sealed
+                .into_iter()
+                .map(|s| (ProjectId::DEFAULT, s))
+                .collect()
         }
     }
 }
@@ -435,6 +461,7 @@ pub(super) fn rewritable(inputs: &[Arc<Segment>], memory: u64) -> Result<(usize,
         let more = footprint.with(match &input.data {
             Data::Logs(segment) => segment.footprint()?,
             Data::Traces(segment) => segment.footprint()?,
+            Data::Metrics(_) => return Ok(rewritable_metrics(inputs, memory)),
         });
         if more.bytes() > memory {
             return Ok((n, footprint.bytes()));
@@ -442,6 +469,7 @@ pub(super) fn rewritable(inputs: &[Arc<Segment>], memory: u64) -> Result<(usize,
         match &input.data {
             Data::Logs(segment) => segment.vary(&mut variety)?,
             Data::Traces(segment) => segment.vary(&mut variety)?,
+            Data::Metrics(_) => {}
         }
         if !variety.fits() {
             input.release();
@@ -450,6 +478,18 @@ pub(super) fn rewritable(inputs: &[Arc<Segment>], memory: u64) -> Result<(usize,
         footprint = more;
     }
     Ok((inputs.len(), footprint.bytes()))
+}
+
+/// As [`rewritable`]: what merging takes grows with the inputs that are read side by side.
+fn rewritable_metrics(inputs: &[Arc<Segment>], memory: u64) -> (usize, u64) {
+    let data = |input: &Arc<Segment>| match &input.data {
+        Data::Metrics(segment) => Some(segment.clone()),
+        Data::Logs(_) | Data::Traces(_) => None,
+    };
+    let all: Vec<MetricSegment> = inputs.iter().filter_map(data).collect();
+    let bytes = |n: usize| metrics::segment::merge_bytes(&all[..n]);
+    let n = (1..=all.len()).take_while(|n| bytes(*n) <= memory).count();
+    (n, bytes(n))
 }
 
 /// Writes the records of several segments of one signal and project as one segment: their blocks as
@@ -461,12 +501,20 @@ pub(super) fn merge(
     out: &mut impl std::io::Write,
     pause: Pause<'_>,
 ) -> Result<SegmentFacts, StoreError> {
-    let (mut logs, mut traces) = (Vec::new(), Vec::new());
+    let (mut logs, mut traces, mut samples) = (Vec::new(), Vec::new(), Vec::new());
     for input in inputs {
         match &input.data {
             Data::Logs(segment) => logs.push(segment.clone()),
             Data::Traces(segment) => traces.push(segment.clone()),
+            Data::Metrics(segment) => samples.push(segment.clone()),
         }
+    }
+    if !samples.is_empty() {
+        let grade = match way {
+            Way::Copy => Grade::Fresh,
+            Way::Recode => Grade::Final,
+        };
+        return metrics::segment::merge(&samples, grade, out, pause);
     }
     let project = inputs[0].row.project;
     match (way, traces.is_empty()) {

@@ -13,6 +13,9 @@ use super::disk::{Disk, Lock};
 use super::error::StoreError;
 use super::head::{AllHeads, Bounds, SEALING_PERCENT_MAX};
 use super::hide::{self, Rule};
+use super::metrics::head::Noted;
+use super::metrics::seal::place;
+use super::metrics::{Book, HeadView, MetricsChunk, MetricsView};
 use super::segments::Segments;
 use super::snapshot::Snapshot;
 use super::writer::{Batch, BatchChunk};
@@ -38,6 +41,7 @@ pub(super) struct Shared {
     pub(super) bounds: Bounds,
     pub(super) catalogue: Catalogue,
     pub(super) classes: Classes,
+    pub(super) book: Arc<Book>,
     /// Guards `Live`; held for pushes and for copying references, never across I/O.
     live: Mutex<Live>,
     /// A head waits for the sealer, the sealer has made room, or the store is closing.
@@ -81,9 +85,9 @@ impl Shared {
         config: Config,
         catalogue: Catalogue,
         classes: Classes,
+        book: Book,
         lock: Lock,
         live: Live,
-        next_segment: u64,
     ) -> Shared {
         let low = live.watermarks.low;
         Shared {
@@ -92,9 +96,10 @@ impl Shared {
             config,
             catalogue,
             classes,
+            book: Arc::new(book),
             live: Mutex::new(live),
             changed: Condvar::new(),
-            next_segment: AtomicU64::new(next_segment),
+            next_segment: AtomicU64::new(1),
             low: AtomicU64::new(low),
             wal_bytes: AtomicU64::new(0),
             scratch_bytes: AtomicU64::new(0),
@@ -232,12 +237,17 @@ impl Shared {
     /// Makes a logged request visible; the signal whose head is to be sealed now, if any.
     pub(super) fn push(&self, batch: Batch, sequence: u64, now: Timestamp) -> Option<Signal> {
         let key = batch.key;
+        let chunk = match batch.chunk {
+            BatchChunk::Metrics(chunk) => return self.push_metrics(&chunk, key, sequence, now),
+            chunk => chunk,
+        };
         let mut live = self.live();
         let cleared = hide::cleared_at(&live.rules, sequence);
         let heads = &mut live.heads;
         heads.next = sequence + 1;
         heads.clear_new(cleared);
-        let signal = match batch.chunk {
+        let signal = match chunk {
+            BatchChunk::Metrics(_) => unreachable!("taken above"),
             BatchChunk::Logs(chunk) => {
                 heads.logs.active.push(Arc::new(chunk), sequence, key, now);
                 Signal::Logs
@@ -251,7 +261,69 @@ impl Shared {
         heads.is_due(signal, now, self.bounds).then_some(signal)
     }
 
+    /// As [`Shared::push`]. Only the writer fills a head, so that it may do so before it takes the lock.
+    fn push_metrics(
+        &self,
+        chunk: &MetricsChunk,
+        key: u128,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Option<Signal> {
+        let head = self.live().heads.metrics.active.data.clone();
+        let applied = self.book.apply(chunk, sequence, &head);
+        if applied.orphans > 0 {
+            let samples = applied.orphans;
+            tracing::error!(
+                samples,
+                "samples of series that no part of the log names any more"
+            );
+        }
+        let reach = applied.range.map(|r| (place(r.first), place(r.last)));
+        if let Some((_, newest)) = reach {
+            self.newest_stamp.fetch_max(newest.0, Ordering::Relaxed);
+        }
+        let noted = Noted {
+            key: (key, chunk.received),
+            samples: chunk.samples,
+            raw_bytes: chunk.raw_bytes,
+            bytes: applied.bytes as u64,
+            new_series: applied.new,
+            reach,
+        };
+        let mut live = self.live();
+        let heads = &mut live.heads;
+        heads.next = sequence + 1;
+        heads.metrics.active.note(noted, sequence, now);
+        heads
+            .is_due(Signal::Metrics, now, self.bounds)
+            .then_some(Signal::Metrics)
+    }
+
+    /// Metrics as they are now; everything acknowledged before is in it.
+    pub(super) fn metrics(&self) -> MetricsView {
+        let (heads, segments) = {
+            let live = self.live();
+            (live.heads.metrics.data(), live.segments.clone())
+        };
+        let oldest = match self.config.retention.metrics {
+            Some(_) => {
+                let cutoff = self.config.retention.cutoff(Signal::Metrics, self.now());
+                (cutoff.0 / 1_000_000) as i64
+            }
+            None => i64::MIN,
+        };
+        MetricsView::new(
+            self.book.clone(),
+            segments.metrics().cloned().collect(),
+            heads.into_iter().map(HeadView::of).collect(),
+            oldest,
+        )
+    }
+
     pub(super) fn seal(&self, signal: Signal) {
+        if signal == Signal::Metrics {
+            self.book.recount(self.now());
+        }
         self.live().heads.seal(signal);
         self.changed.notify_all();
     }

@@ -39,6 +39,9 @@ pub(crate) struct Stats {
     pub(crate) templates: u64,
     /// Log records kept plain since the start because there are too many templates.
     pub(crate) templates_refused: u64,
+    /// Series with samples within about an hour, and all that are known.
+    pub(crate) active_series: u64,
+    pub(crate) known_series: u64,
 }
 
 /// The figures of one signal.
@@ -75,10 +78,13 @@ pub(super) fn stats(shared: &Shared) -> Stats {
         let (logs, traces) = (&heads.logs, &heads.traces);
         let logs = (logs.rows(), logs.bytes(), logs.bounds());
         let traces = (traces.rows(), traces.bytes(), traces.bounds());
-        (live.segments.clone(), [traces, logs])
+        let metrics = &heads.metrics;
+        let metrics = (metrics.rows(), metrics.bytes(), metrics.bounds());
+        (live.segments.clone(), [traces, logs, metrics])
     };
     let figures = shared.catalogue.template_figures();
     let space = shared.disk.space(&shared.config.dir).ok();
+    let (active_series, known_series) = shared.book.counts();
     let mut stats = Stats {
         wal_bytes: shared.wal_bytes.load(Ordering::Relaxed),
         // In this order: what is read as synced has been read as appended.
@@ -95,6 +101,8 @@ pub(super) fn stats(shared: &Shared) -> Stats {
         directory_bytes: segments.list.iter().map(|s| s.cached_bytes() as u64).sum(),
         templates: figures.known,
         templates_refused: figures.refused,
+        active_series,
+        known_series,
         ..Stats::default()
     };
     let mut partitions = BTreeSet::new();

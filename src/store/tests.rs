@@ -22,7 +22,7 @@ fn appended_records_are_visible_at_once_and_after_a_kill() {
     let world = World::new();
     let mut first = opened(&world, START);
     for n in 0..10 {
-        for signal in Signal::ALL {
+        for signal in Signal::RECORDS {
             let batch = batch(signal, n, 3, START);
             first.writer.append(batch).expect("accepted");
             assert_eq!(
@@ -36,7 +36,7 @@ fn appended_records_are_visible_at_once_and_after_a_kill() {
     assert_eq!(second.recovery.replayed_frames, 20);
     assert_eq!(second.recovery.keys.len(), 20);
     assert!(second.recovery.log_damage.is_empty());
-    for signal in Signal::ALL {
+    for signal in Signal::RECORDS {
         assert_eq!(
             numbers(&second.store, signal).expect("readable"),
             all(0..10, 3)
@@ -350,7 +350,7 @@ fn real_disk_keeps_what_the_simulated_one_does() {
     };
     let mut first = open(config.clone(), Disk::Real, START).expect("an empty directory");
     for n in 0..20 {
-        for signal in Signal::ALL {
+        for signal in Signal::RECORDS {
             first
                 .writer
                 .append(batch(signal, n, 2000, START))
@@ -362,7 +362,7 @@ fn real_disk_keeps_what_the_simulated_one_does() {
     first.writer.tick(START).expect("a good disk");
     drop(first);
     let second = open(config, Disk::Real, START).expect("a good directory");
-    for signal in Signal::ALL {
+    for signal in Signal::RECORDS {
         assert_eq!(
             numbers(&second.store, signal).expect("readable"),
             all(0..20, 2000)
@@ -409,7 +409,7 @@ fn spread_out() -> Opened {
     let mut store = opened(&World::new(), START);
     for (n, minutes) in [4, 0, 1, 1, 9, 20].into_iter().enumerate() {
         let at = START.saturating_add(minutes * 60 * SECOND);
-        for signal in Signal::ALL {
+        for signal in Signal::RECORDS {
             let batch = batch(signal, n as u64, 33_000, at);
             store.writer.append(batch).expect("accepted");
         }

@@ -7,6 +7,7 @@ use super::catalogue::{Catalogue, SegmentRow};
 use super::deletion;
 use super::disk::Disk;
 use super::error::StoreError;
+use super::metrics::MetricSegment;
 use super::open::{self, CATALOGUE};
 use super::segment::{LogSegment, SpanSegment};
 use super::segments::Segment;
@@ -116,6 +117,9 @@ pub(crate) fn survey(disk: &Disk, dir: &Path) -> Result<Verified, StoreError> {
         let whole = opened.and_then(|file| {
             if name.starts_with(Signal::Logs.name()) {
                 let segment = LogSegment::open(file)?;
+                segment.verify().map(|()| segment.facts())
+            } else if name.starts_with(Signal::Metrics.name()) {
+                let segment = MetricSegment::open(file)?;
                 segment.verify().map(|()| segment.facts())
             } else {
                 let segment = SpanSegment::open(file)?;

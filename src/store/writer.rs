@@ -12,10 +12,11 @@ use super::deletion::{self, DELETIONS_PENDING_MAX, Deletion, Stage, Wanted};
 use super::error::StoreError;
 use super::head::{self, Bounds};
 use super::hide::Rule;
+use super::metrics::{MetricsChunk, MetricsOutcome, Terms};
 use super::shared::Shared;
 use super::wal::frame::Encoding;
 use super::wal::{Record, UNSYNCED_BYTES_MAX, WAL_BYTES_MAX, Wal};
-use crate::model::{LogChunk, Signal, SpanChunk, Timestamp};
+use crate::model::{LogChunk, ProjectId, Signal, SpanChunk, Timestamp, metric};
 
 /// How long an append waits for the sealer before it refuses. Encoding a head takes about 50 ms;
 /// longer than this means the disk hangs.
@@ -26,6 +27,10 @@ const WAL_BYTES_SEAL: u64 = WAL_BYTES_MAX / 2;
 
 /// Appended bytes after which free room is looked at again, beside every tick.
 const SPACE_CHECK_BYTES: u64 = 16 << 20;
+
+/// How often active series are counted anew, so that those that have ended make room also where nothing
+/// is sealed. A pass over 50,000 takes a millisecond.
+const RECOUNT_INTERVAL_NS: u64 = 60 * SYNC_INTERVAL_NS;
 
 /// The timer of fdatasync (design.md section 3).
 const SYNC_INTERVAL_NS: u64 = 1_000_000_000;
@@ -46,6 +51,7 @@ pub(crate) struct Batch {
 pub(crate) enum BatchChunk {
     Logs(LogChunk),
     Traces(SpanChunk),
+    Metrics(MetricsChunk),
 }
 
 impl Batch {
@@ -54,6 +60,7 @@ impl Batch {
         match &self.chunk {
             BatchChunk::Logs(chunk) => chunk.entries.len() as u64,
             BatchChunk::Traces(chunk) => chunk.entries.len() as u64,
+            BatchChunk::Metrics(chunk) => chunk.samples,
         }
     }
 
@@ -73,6 +80,8 @@ impl Batch {
                 let places = chunk.entries.iter().map(|entry| entry.at);
                 newest(chunk.request.received, places)
             }
+            // The head tells it.
+            BatchChunk::Metrics(_) => Timestamp(0),
         }
     }
 
@@ -80,6 +89,7 @@ impl Batch {
         match &self.chunk {
             BatchChunk::Logs(_) => Signal::Logs,
             BatchChunk::Traces(_) => Signal::Traces,
+            BatchChunk::Metrics(_) => Signal::Metrics,
         }
     }
 
@@ -88,6 +98,7 @@ impl Batch {
         match &self.chunk {
             BatchChunk::Logs(chunk) => head::bytes_of(chunk),
             BatchChunk::Traces(chunk) => head::bytes_of(chunk),
+            BatchChunk::Metrics(chunk) => chunk.bytes(),
         }
     }
 
@@ -95,6 +106,7 @@ impl Batch {
         let (signal, request) = match &self.chunk {
             BatchChunk::Logs(chunk) => (Signal::Logs, &chunk.request),
             BatchChunk::Traces(chunk) => (Signal::Traces, &chunk.request),
+            BatchChunk::Metrics(chunk) => return metrics_record(chunk, self.key),
         };
         let (encoding, payload) = match &self.wire {
             Some((encoding, bytes)) => (*encoding, bytes),
@@ -112,6 +124,30 @@ impl Batch {
     }
 }
 
+fn metrics_record(chunk: &MetricsChunk, key: u128) -> Record<'_> {
+    Record {
+        signal: Signal::Metrics,
+        project: chunk.project,
+        received: chunk.received,
+        key,
+        encoding: Encoding::Identity,
+        payload: &chunk.payload,
+        raw_bytes: chunk.payload.len() as u64,
+    }
+}
+
+/// A request of metrics, decoded and not judged yet.
+#[derive(Debug)]
+pub(crate) struct MetricsBatch {
+    pub(crate) project: ProjectId,
+    pub(crate) received: Timestamp,
+    pub(crate) batch: metric::Batch,
+    /// 0: nobody sends the same twice.
+    pub(crate) key: u128,
+    /// Bytes that it was decoded from.
+    pub(crate) raw_bytes: u64,
+}
+
 /// See the module. Dropping it without [`Writer::close`] is what a kill does.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -121,6 +157,7 @@ pub(crate) struct Writer {
     removed_below: u64,
     bytes_since_check: u64,
     synced_at: Timestamp,
+    recounted_at: Timestamp,
 }
 
 impl Writer {
@@ -131,6 +168,7 @@ impl Writer {
             removed_below: 0,
             bytes_since_check: 0,
             synced_at: Timestamp(0),
+            recounted_at: Timestamp(0),
         };
         writer.tell();
         writer
@@ -161,6 +199,52 @@ impl Writer {
         }
         self.tell();
         self.after_append()
+    }
+
+    /// Judges a request of metrics sample by sample, and keeps what is new of it as [`Writer::append`]
+    /// does.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub(crate) fn append_metrics(
+        &mut self,
+        request: &MetricsBatch,
+    ) -> Result<MetricsOutcome, StoreError> {
+        self.shared.check_writable()?;
+        let shared = self.shared.clone();
+        let heads = shared.live().heads.metrics.data();
+        let cutoff = shared.config.retention.metrics;
+        let cutoff = cutoff.map(|_| {
+            shared
+                .config
+                .retention
+                .cutoff(Signal::Metrics, request.received)
+        });
+        let terms = Terms {
+            received: request.received,
+            oldest: cutoff.map(|at| (at.0 / 1_000_000) as i64),
+        };
+        let mut plan = shared.book.plan(&request.batch, terms, &heads);
+        if plan.payload.is_empty() {
+            return Ok(plan.outcome);
+        }
+        let chunk = MetricsChunk {
+            payload: std::mem::take(&mut plan.payload).into(),
+            project: request.project,
+            received: request.received,
+            samples: plan.samples,
+            raw_bytes: request.raw_bytes,
+        };
+        let last = self.wal.last();
+        let kept = self.append(Batch {
+            chunk: BatchChunk::Metrics(chunk),
+            key: request.key,
+            wire: None,
+        });
+        if kept.is_err() && self.wal.last() == last {
+            shared.book.abort(&plan, request.received);
+        }
+        kept.map(|()| plan.outcome)
     }
 
     /// Brings the log's figures in [`super::Stats`] up to date.
@@ -247,7 +331,7 @@ impl Writer {
             before: self.wal.last() + 1,
             requested: now,
             done: Timestamp(0),
-            erased: [0; Signal::ALL.len()],
+            erased: [0; Signal::RECORDS.len()],
             left_files: 0,
             by: wanted.by.clone(),
             shape: wanted.shape.clone(),
@@ -270,7 +354,7 @@ impl Writer {
     /// since: its files can go. Only the writer fills heads, so nobody publishes meanwhile.
     fn idle_watermarks(&self) -> Option<Watermarks> {
         let live = self.shared.live();
-        let is_idle = live.heads.cleared().is_none();
+        let is_idle = live.heads.is_empty();
         is_idle.then(|| Watermarks {
             low: self.wal.last() + 1,
             ..live.watermarks
@@ -303,6 +387,10 @@ impl Writer {
             self.sync()?;
         }
         self.shared.look_at_space()?;
+        if now.0.abs_diff(self.recounted_at.0) >= RECOUNT_INTERVAL_NS {
+            self.recounted_at = now;
+            self.shared.book.recount(now);
+        }
         for signal in Signal::ALL {
             if self.shared.is_due(signal, now) {
                 self.seal(signal)?;

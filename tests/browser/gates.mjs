@@ -11,6 +11,9 @@ const PAGE = { html: 30_000, script: 22_000, style: 7_000, total: 90_000, payloa
 /** The trace page: its script, more HTML, and the columns, whose size the journey knows. */
 export const TRACE = (payload) => ({ html: 60_000, script: 30_000, style: 7_000, total: 105_000, payload });
 
+/** The page of charts: uPlot, its own scripts, and the points of the lines. */
+export const CHARTS = { html: 30_000, script: 52_000, style: 7_000, total: 105_000, payload: 60_000 };
+
 export async function checkAccessible(page) {
   const before = page.viewportSize();
   for (const width of [1280, 360]) {

@@ -46,7 +46,7 @@ fn bad_configuration_is_told_completely_with_exit_code_64() {
         &["frobnicate"][..],
         &["serve", "--frobnicate"],
         &["token", "create", "--scope", "all"],
-        &["--compat-ports"],
+        &["--compat-port"],
     ] {
         assert_eq!(
             run(&dir.path().join("data"), args).code,

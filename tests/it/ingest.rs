@@ -181,16 +181,21 @@ fn what_a_receiver_leaves_out_is_counted() {
     let packed = crate::telemetry::snappy(&message);
     let bad = send(server.http, "POST", "/loki/api/v1/push", &protobuf, &packed);
     assert_eq!(bad.status, 400, "{}", bad.text());
-    let left_out = |signal: &str, reason: &str| {
+    let left_out = |signal: &str, sender: &str, reason: &str| {
         let series = format!(
-            r#"watchpost_ingest_rejected_records_total{{signal="{signal}",service="unknown_service",reason="{reason}"}}"#
+            r#"watchpost_ingest_rejected_records_total{{signal="{signal}",service="{sender}",reason="{reason}"}}"#
         );
         metric(&server, &series)
     };
-    assert_eq!(left_out("logs", "malformed"), 1.0);
-    let points =
-        r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":{"dataPoints":[{},{}]}}]}]}]}"#;
+    assert_eq!(left_out("logs", "unknown_service", "malformed"), 1.0);
+    let points = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+        {"name":"sold","gauge":{"dataPoints":[{},{},{"asInt":"7"}]}}]}]}]}"#;
     let answer = send(server.http, "POST", "/v1/metrics", &json, points.as_bytes());
     assert_eq!(answer.status, 200);
-    assert_eq!(left_out("metrics", "not_kept"), 2.0);
+    assert!(
+        answer.text().contains("without a value"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(left_out("metrics", "http/json", "malformed"), 2.0);
 }

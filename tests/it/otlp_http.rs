@@ -108,37 +108,6 @@ fn what_was_cut_or_mended_is_a_warning() {
 }
 
 #[test]
-fn metrics_are_refused_point_by_point_until_they_are_kept() {
-    let server = Server::start();
-    let json = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
-        {"name":"a","gauge":{"dataPoints":[{"asInt":"1"},{"asInt":2}]}},
-        {"name":"b","sum":{"dataPoints":[{}],"isMonotonic":true}}]}]}]}"#;
-    let answer = post(
-        &server,
-        "/v1/metrics",
-        "application/json",
-        "",
-        json.as_bytes(),
-    );
-    assert_eq!(answer.status, 200);
-    let partial = &answer.json()["partialSuccess"];
-    assert_eq!(partial["rejectedDataPoints"], "3");
-    let message = partial["errorMessage"].as_str().expect("a message");
-    assert!(
-        message.starts_with("metrics are not kept by this version"),
-        "{message}"
-    );
-    // ResourceMetrics > ScopeMetrics > Metric > Sum > two points.
-    let binary = [0x0a, 10, 0x12, 8, 0x12, 6, 0x3a, 4, 0x0a, 0, 0x0a, 0];
-    let answer = post(&server, "/v1/metrics", PROTOBUF, "", &binary);
-    assert_eq!(
-        answer.body[..4],
-        [0x0a, answer.body[1], 0x08, 2],
-        "rejected_data_points: 2"
-    );
-}
-
-#[test]
 fn retries_are_acknowledged_and_kept_once() {
     let mut server = Server::start();
     let body = traces(vec![span("once", 7)]);

@@ -24,6 +24,9 @@ use crate::serve::state::Shared;
 
 /// The longest body of a page or an API: a form of a few fields, the longest a password of 1 KiB.
 const FORM_BYTES_MAX: usize = 16 << 10;
+/// The longest body of a call that only reads: a query in a form, every byte of it escaped; dashboards
+/// put the names of all hosts into one. Only callers who may read get so far.
+const QUERY_BYTES_MAX: usize = 768 << 10;
 /// Time for it.
 const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -114,7 +117,7 @@ pub(crate) async fn guard(
     let now = app.clock.now();
     let mut response = match admit(&app.access, policy, &mut request, now).await {
         Ok(()) if policy == Policy::Ingest => next.run(request).await,
-        Ok(()) => match with_body(request).await {
+        Ok(()) => match with_body(request, body_bytes_max(policy)).await {
             Ok(request) => next.run(request).await,
             Err(refused) => refused.into_response(),
         },
@@ -181,15 +184,27 @@ async fn in_our_words(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
+const fn body_bytes_max(policy: Policy) -> usize {
+    match policy {
+        Policy::Api => QUERY_BYTES_MAX,
+        Policy::Health
+        | Policy::Ingest
+        | Policy::Public
+        | Policy::Page
+        | Policy::AdminPage
+        | Policy::AdminApi => FORM_BYTES_MAX,
+    }
+}
+
 /// The request with its whole body, which is a form or a few fields of JSON. Senders of telemetry
 /// have a budget of their own; here a limit and a deadline keep strangers from holding memory and
 /// connections on the login page.
-async fn with_body(request: Request) -> Result<Request, Failure> {
+async fn with_body(request: Request, bytes_max: usize) -> Result<Request, Failure> {
     if request.body().is_end_stream() {
         return Ok(request);
     }
     let (parts, body) = request.into_parts();
-    let whole = Limited::new(body, FORM_BYTES_MAX).collect();
+    let whole = Limited::new(body, bytes_max).collect();
     let Ok(whole) = tokio::time::timeout(FORM_TIME_MAX, whole).await else {
         let slow = format!("the body did not come within {} s", FORM_TIME_MAX.as_secs());
         return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "slow", slow));
@@ -199,7 +214,7 @@ async fn with_body(request: Request) -> Result<Request, Failure> {
         Err(e) if e.is::<LengthLimitError>() => Err(Failure::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
-            format!("the body has more than {FORM_BYTES_MAX} bytes"),
+            format!("the body has more than {bytes_max} bytes"),
         )),
         Err(_) => Err(Failure::bad_request("broken_off", "the body is incomplete")),
     }

@@ -35,6 +35,7 @@ async fn answer(
             match signal {
                 Signal::Logs => engine.log_facets(&query, range, field, control),
                 Signal::Traces => engine.span_facets(&query, range, field, control),
+                Signal::Metrics => Ok(Facets::default()),
             }
         })
         .await?;

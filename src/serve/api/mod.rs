@@ -2,6 +2,7 @@
 //! parameters, ask the engine, and print; they decide nothing about the data.
 
 pub(crate) mod deletes;
+pub(crate) mod explore;
 pub(crate) mod facets;
 pub(crate) mod json;
 pub(crate) mod logs;
@@ -9,6 +10,7 @@ pub(crate) mod loki;
 pub(crate) mod openapi;
 mod params;
 pub(crate) mod patterns;
+pub(crate) mod prometheus;
 pub(crate) mod queries;
 pub(crate) mod services;
 pub(crate) mod suggest;

@@ -382,7 +382,8 @@ mod tests {
                 "htmx.org",
                 "@tabler/icons",
                 "@fontsource/ibm-plex-sans",
-                "@fontsource/ibm-plex-mono"
+                "@fontsource/ibm-plex-mono",
+                "uplot"
             ]
         );
         assert!(

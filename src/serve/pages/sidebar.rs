@@ -117,6 +117,7 @@ pub(crate) fn count(
     let of = |expr: &lang::Expr, field: Option<&str>| match signal {
         Signal::Logs => engine.log_facets(expr, range, field, control),
         Signal::Traces => engine.span_facets(expr, range, field, control),
+        Signal::Metrics => Ok(query::Facets::default()),
     };
     let mut facets = of(expr, None)?;
     own_facets(&mut facets, good, request, |expr, field| {

@@ -62,6 +62,7 @@ impl StorageView {
         let kept = |signal| match signal {
             Signal::Traces => settings.retention_traces.to_string(),
             Signal::Logs => settings.retention_logs.to_string(),
+            Signal::Metrics => settings.retention_metrics.to_string(),
         };
         let signals = Signal::ALL
             .iter()
@@ -72,6 +73,7 @@ impl StorageView {
                     name: match signal {
                         Signal::Traces => "Traces",
                         Signal::Logs => "Logs",
+                        Signal::Metrics => "Metrics",
                     },
                     records: format::count(figures.records),
                     bytes: format::bytes(figures.bytes),

@@ -30,7 +30,7 @@ fn what_was_applied_is_read_again() {
     let catalogue = Catalogue::open(&disk, path).expect("an empty disk");
     let keys = vec![(5, Timestamp(100)), (6, Timestamp(200))];
     let watermarks = Watermarks {
-        sealed: [4, 9],
+        sealed: [4, 9, 2],
         low: 7,
     };
     let edit = Edit {

@@ -23,7 +23,7 @@ const TAIL_BYTES: u64 = 28;
 
 const ENTRY_BYTES: u64 = 28;
 
-/// Sections of a file: five kinds are known; more than this is no table of ours.
+/// Sections of a file: six kinds are known; more than this is no table of ours.
 const SECTIONS_MAX: u32 = 256;
 
 /// Bytes that are read at once: summaries of 100 M traces.
@@ -37,7 +37,12 @@ pub(crate) enum Tag {
     Tokens = 3,
     Summaries = 4,
     Red = 5,
+    /// Of metrics: the numbers of series.
+    Series = 6,
 }
+
+/// The kind that came last.
+const TAG_NEWEST: Tag = Tag::Series;
 
 /// Where a section lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +242,7 @@ impl Frame {
             return Err(StoreError::Newer {
                 path,
                 found: unknown.tag,
-                known: Tag::Red as u32,
+                known: TAG_NEWEST as u32,
             });
         }
         let mut frame = Frame {
@@ -342,7 +347,7 @@ fn check_version(path: &Path, found: u32) -> Result<(), StoreError> {
 }
 
 fn is_known(tag: u32) -> bool {
-    (Tag::Facts as u32..=Tag::Red as u32).contains(&tag)
+    (Tag::Facts as u32..=TAG_NEWEST as u32).contains(&tag)
 }
 
 fn sections(table: &[u8], n: u32, table_at: u64) -> Result<Vec<Section>, Damage> {

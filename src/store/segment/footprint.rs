@@ -70,7 +70,7 @@ impl Variety {
     pub(crate) fn of(signal: Signal) -> Variety {
         let share = match signal {
             Signal::Logs => 4,
-            Signal::Traces => 1,
+            Signal::Traces | Signal::Metrics => 1,
         };
         Variety {
             shapes_max: SHAPES_MAX / share,

@@ -13,7 +13,7 @@ pub(super) mod column;
 pub(super) mod cursor;
 mod dictionary;
 mod directory;
-mod file;
+pub(super) mod file;
 mod footprint;
 #[cfg(feature = "internals")]
 pub(crate) mod fuzz;

@@ -155,6 +155,11 @@ impl Encoder {
         out[start..start + Family::BYTES].copy_from_slice(&family.to_bytes());
     }
 
+    /// Appends bytes to `text` whose length readers know from a column.
+    pub(crate) fn text(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
+    }
+
     fn buffer(&mut self) -> Vec<u64> {
         self.spare.pop().unwrap_or_default()
     }
@@ -209,6 +214,11 @@ impl Unpacked {
         out.resize(start + Family::BYTES, 0);
         let family = self.pack(out);
         out[start..start + Family::BYTES].copy_from_slice(&family.to_bytes());
+    }
+
+    /// What [`Encoder::text`] appended, where no column of strings has.
+    pub(crate) fn as_text(&self) -> &[u8] {
+        &self.text
     }
 
     pub(crate) fn reader(&self) -> Decoder<'_> {
